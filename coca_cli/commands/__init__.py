@@ -1,0 +1,1 @@
+"""One file per subcommand: its options and the wiring of the rooms below."""

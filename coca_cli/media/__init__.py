@@ -1,0 +1,1 @@
+"""Bytes -> tensors: pictures, clips, batches."""

@@ -1,0 +1,1 @@
+"""Tensors -> tensors: the CoCa model, its weights on disk and its tokenizers."""

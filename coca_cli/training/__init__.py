@@ -1,0 +1,1 @@
+"""What changes weights: losses, optimisers, the loop."""
