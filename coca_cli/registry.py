@@ -38,9 +38,8 @@ class Registry(Generic[T]):
         for info in pkgutil.iter_modules(importlib.import_module(self._package).__path__):
             module = importlib.import_module(f"{self._package}.{info.name}")
             for value in vars(module).values():
-                if isinstance(value, self._kinds):
-                    if found.setdefault(value.name, value) is not value:
-                        raise RuntimeError(f"two entries of {self._package} are named {value.name!r}")
+                if isinstance(value, self._kinds) and found.setdefault(value.name, value) is not value:
+                    raise RuntimeError(f"two entries of {self._package} are named {value.name!r}")
         return dict(sorted(found.items()))
 
     def names(self) -> tuple[str, ...]:

@@ -1,0 +1,76 @@
+"""The app: one line per subcommand. A CocaError becomes one message on stderr and exit code 1."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from coca_cli import __version__
+from coca_cli.commands import data, demo, eval, models, pretrain, report
+from coca_cli.errors import CocaError
+
+HELP = {"no_args_is_help": True, "context_settings": {"help_option_names": ["-h", "--help"]}}
+
+app = typer.Typer(
+    name="coca",
+    help="Pretrain CoCa models and evaluate any CoCa checkpoint. Start with: coca demo",
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    **HELP,
+)
+eval_app = typer.Typer(help="Score a model on a benchmark.", **HELP)
+data_app = typer.Typer(help="Datasets: what exists, and what is made from them.", **HELP)
+models_app = typer.Typer(help="Presets and checkpoints: list, look at, convert.", **HELP)
+
+app.command("demo")(demo.demo)
+app.command("pretrain", no_args_is_help=True)(pretrain.pretrain)
+app.add_typer(eval_app, name="eval")
+eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)
+app.command("report")(report.report)
+app.add_typer(data_app, name="data")
+data_app.command("list")(data.list_datasets)
+data_app.command("tokenizer", no_args_is_help=True)(data.tokenizer)
+app.add_typer(models_app, name="models")
+models_app.command("list")(models.list_models)
+models_app.command("show", no_args_is_help=True)(models.show)
+models_app.command("convert", no_args_is_help=True)(models.convert)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"coca {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code.
+
+    Args:
+        argv: The words after `coca`; the process's own without it.
+
+    Raises:
+        SystemExit: Always: 0 done, 1 a mistake the user can mend, 2 wrong usage, 130 interrupted.
+    """
+    try:
+        app(args=None if argv is None else list(argv), prog_name="coca")
+    except CocaError as error:
+        print(f"coca: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("coca: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of stdout, such as `head`, has seen enough
+        sys.stderr.close()
+        sys.exit(0)

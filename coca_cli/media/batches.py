@@ -1,0 +1,170 @@
+"""Examples -> batches of pixels, decoded by threads ahead of the model; what cannot be read is counted and named."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coca_cli.datasets.example import Example
+from coca_cli.errors import BadExample
+from coca_cli.media.images import ImageSettings, fit_image, read_image
+
+MAX_UNREADABLE = 0.05
+"""More than this part of a split unreadable is an error: the score would speak of another set."""
+EARLY_CHECK = 200
+"""After so many examples a run on mostly unreadable data stops, rather than at its end."""
+BATCHES_AHEAD = 2
+
+
+class Batch(NamedTuple):
+    """Pictures and what is known of them.
+
+    Attributes:
+        pixels: (B, 3, size, size) uint8, not yet normalised.
+        examples: The B examples, in the same order.
+    """
+
+    pixels: Tensor
+    examples: list[Example]
+
+
+@dataclass
+class Skipped:
+    """The examples that could not be read.
+
+    Attributes:
+        reasons: Example id -> what is wrong with it.
+        seen: Examples tried.
+        strict: Stop at the first one.
+    """
+
+    strict: bool = False
+    seen: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, example: Example, error: BadExample) -> None:
+        """Note one.
+
+        Raises:
+            BadExample: In strict mode.
+        """
+        if self.strict:
+            raise BadExample(f"{error}. Stopped because of --strict")
+        self.reasons[example.id] = str(error)
+
+    def check(self, *, final: bool) -> None:
+        """Stop a run whose data is broken.
+
+        Args:
+            final: All examples have been tried.
+
+        Raises:
+            BadExample: More than 5 % are unreadable.
+        """
+        if (final or self.seen >= EARLY_CHECK) and len(self.reasons) > MAX_UNREADABLE * self.seen:
+            first = next(iter(self.reasons.values()))
+            raise BadExample(
+                f"{len(self.reasons):,} of {self.seen:,} examples cannot be read, more than 5 %: no score would be fair. "
+                f"First: {first}. Mend or fetch the files again"
+            )
+
+
+def default_workers() -> int:
+    """Decoding threads for this machine: one per core that the process may use, at most 16."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
+
+
+def batches(
+    examples: Iterable[Example],
+    settings: ImageSettings,
+    *,
+    batch_size: int,
+    skipped: Skipped,
+    workers: int | None = None,
+    border: int = 0,
+) -> Iterator[Batch]:
+    """Read, fit and stack the first picture of each example, in order; full batches but for the last.
+
+    Args:
+        examples: What to read.
+        settings: How pictures become the model's input.
+        batch_size: B.
+        skipped: Takes note of what cannot be read.
+        workers: Decoding threads; 0 decodes in the calling thread.
+        border: Pixels to cut from each side of every picture.
+
+    Raises:
+        BadExample: In strict mode at the first unreadable picture; otherwise when more than 5 % are unreadable.
+    """
+
+    def decode(example: Example) -> NDArray[np.uint8]:
+        return fit_image(read_image(example.media[0], border), settings)
+
+    kept: list[Example] = []
+    pixels: list[NDArray[np.uint8]] = []
+    ahead = batch_size * BATCHES_AHEAD
+    for example, outcome in decoded(examples, decode, default_workers() if workers is None else workers, ahead):
+        skipped.seen += 1
+        if isinstance(outcome, BadExample):
+            skipped.add(example, outcome)
+            skipped.check(final=False)
+            continue
+        kept.append(example)
+        pixels.append(outcome)
+        if len(kept) == batch_size:
+            yield Batch(torch.from_numpy(np.stack(pixels)), kept)
+            kept, pixels = [], []
+    skipped.check(final=True)
+    if kept:
+        yield Batch(torch.from_numpy(np.stack(pixels)), kept)
+
+
+def decoded(
+    examples: Iterable[Example],
+    decode: Callable[[Example], NDArray[np.uint8]],
+    workers: int,
+    ahead: int,
+) -> Iterator[tuple[Example, NDArray[np.uint8] | BadExample]]:
+    """Each example with its pixels, or with the reason why there are none, in order.
+
+    Args:
+        examples: What to read.
+        decode: Reads one; runs in a thread.
+        workers: Threads.
+        ahead: How many may be decoded before they are asked for.
+    """
+
+    def attempt(example: Example) -> NDArray[np.uint8] | BadExample:
+        try:
+            return decode(example)
+        except BadExample as error:
+            return error
+
+    if workers == 0:
+        for example in examples:
+            yield example, attempt(example)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        source = iter(examples)
+        waiting: deque[tuple[Example, Future[NDArray[np.uint8] | BadExample]]] = deque()
+        for example in itertools.islice(source, ahead):
+            waiting.append((example, pool.submit(attempt, example)))
+        while waiting:
+            example, future = waiting.popleft()
+            outcome = future.result()
+            if (following := next(source, None)) is not None:
+                waiting.append((following, pool.submit(attempt, following)))
+            yield example, outcome
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

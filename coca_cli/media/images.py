@@ -1,0 +1,121 @@
+"""Pictures: bytes -> RGB -> the square of pixels that a model was trained on."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
+
+from coca_cli.datasets.example import Medium, Member, Pixels
+from coca_cli.errors import BadExample
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+Image.MAX_IMAGE_PIXELS = 250_000_000
+"""Above twice this many pixels Pillow refuses a picture; real photographs stay far below."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """How a picture becomes the model's input; bound to a checkpoint.
+
+    Attributes:
+        size: Side of the square in pixels.
+        mean: Per-channel mean of values in [0, 1].
+        std: Per-channel standard deviation.
+        interpolation: How pictures are resized.
+        resize: "shortest" resizes the shorter side and crops the centre; "squash" ignores the aspect ratio.
+    """
+
+    size: int = 224
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    std: tuple[float, float, float] = OPENAI_STD
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize: Literal["shortest", "squash"] = "shortest"
+
+
+def read_image(medium: Medium, border: int = 0) -> Image.Image:
+    """The picture as RGB: first frame of an animation, palettes and CMYK converted, 16 bits scaled to 8.
+
+    It is converted before it is resized, as torchvision's ImageFolder does; EXIF rotation is not applied, as in the
+    published evaluations.
+
+    Args:
+        medium: Where the picture is.
+        border: Pixels to cut from each side.
+
+    Raises:
+        BadExample: It is missing, cut off, no picture, or too large to be one.
+    """
+    if isinstance(medium, Pixels):
+        picture = Image.fromarray(medium.array)
+    else:
+        try:
+            picture = _decode(medium)
+        except FileNotFoundError:
+            raise BadExample(f"{medium}: the file does not exist") from None
+        except UnidentifiedImageError:
+            raise BadExample(f"{medium}: not a picture that can be read") from None
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise BadExample(f"{medium}: damaged picture ({error})") from None
+    if border:
+        width, height = picture.size
+        if min(width, height) <= 2 * border:
+            raise BadExample(f"{medium}: {width} x {height} pixels leave nothing inside a border of {border}")
+        picture = picture.crop((border, border, width - border, height - border))
+    return picture
+
+
+def _decode(medium: Path | Member) -> Image.Image:
+    data = medium.read_bytes()
+    with Image.open(io.BytesIO(data)) as opened:
+        if opened.mode.startswith("I;16") or opened.mode == "I":
+            # Pillow's own conversion clips 16-bit values at 255 and so turns such pictures white
+            wide = np.asarray(opened, dtype=np.uint32)
+            return Image.fromarray((wide >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        if opened.mode == "P" and "transparency" in opened.info:
+            return opened.convert("RGBA").convert("RGB")
+        return opened.convert("RGB")
+
+
+def fit_image(picture: Image.Image, settings: ImageSettings) -> NDArray[np.uint8]:
+    """Resize and crop to the model's square, not yet normalised.
+
+    Args:
+        picture: An RGB picture.
+        settings: The checkpoint's image settings.
+
+    Returns:
+        (3, size, size) uint8.
+    """
+    mode = InterpolationMode(settings.interpolation)
+    if settings.resize == "squash":
+        picture = transforms.resize(picture, [settings.size, settings.size], mode)
+    else:
+        picture = transforms.resize(picture, settings.size, mode)
+        picture = transforms.center_crop(picture, settings.size)
+    return np.asarray(picture).transpose(2, 0, 1)
+
+
+def normalise(pixels: torch.Tensor, settings: ImageSettings) -> torch.Tensor:
+    """Pixels as the encoder wants them.
+
+    Args:
+        pixels: (B, 3, H, W) uint8.
+        settings: The checkpoint's mean and standard deviation.
+
+    Returns:
+        (B, 3, H, W) fp32, on the same device.
+    """
+    mean = torch.tensor(settings.mean, device=pixels.device).view(3, 1, 1)
+    std = torch.tensor(settings.std, device=pixels.device).view(3, 1, 1)
+    return pixels.to(torch.float32).div(255).sub(mean).div(std)

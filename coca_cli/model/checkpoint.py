@@ -1,0 +1,112 @@
+"""A model by name, folder or hub id -> the model, its tokenizer and its image settings; and back to disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from safetensors.torch import save_file
+
+from coca_cli.errors import BadCheckpoint, CocaError, MissingFile, UnknownName
+from coca_cli.files import make_folder, written_whole
+from coca_cli.model.coca import CoCa
+from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
+from coca_cli.model.loaded import Loaded, LoadedCoCa
+from coca_cli.model.open_clip_checkpoints import OPEN_CLIP_CONFIG_FILE, load_hub, load_named, load_open_clip_folder
+from coca_cli.model.tokenizer import Tokenizer, load_tokenizer
+from coca_cli.model.weights import build_coca, read_weights
+from coca_cli.registry import unknown_name
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+FORMAT_VERSION = 1
+
+
+def load(name: str, pretrained: str | None = None, image_size: int | None = None) -> Loaded:
+    """The model that the user named, with weights; never with random ones.
+
+    Args:
+        name: A folder that coca or open_clip wrote, `hf-hub:OWNER/NAME`, or an architecture's name.
+        pretrained: Weights for an architecture: a file, or one of open_clip's tags, which is downloaded.
+        image_size: Run at another picture size than the checkpoint's (CoCa only).
+
+    Raises:
+        UnknownName: No such architecture or tag.
+        MissingFile: A file is not there.
+        BadCheckpoint: Weights or configuration are damaged, unsafe or do not fit.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if pretrained is not None:
+            raise CocaError(f"{name} is a folder with its own weights; leave out --pretrained {pretrained}")
+        if (folder / CONFIG_FILE).is_file() and not (folder / OPEN_CLIP_CONFIG_FILE).is_file():
+            return load_folder(folder, image_size).ready()
+        return load_open_clip_folder(folder, image_size)
+    if name.startswith("hf-hub:"):
+        return load_hub(name, image_size)
+    if name in PAPER_PRESETS:
+        raise CocaError(
+            f"{name} is an architecture without published weights: train it with coca pretrain --arch {name}, "
+            "then pass the folder that was written as --model"
+        )
+    if open_clip.get_model_config(name) is None:
+        looks_like_path = "/" in name or name.startswith(".")
+        if looks_like_path:
+            raise MissingFile(f"no model folder {name}; --model takes a folder that coca wrote, or a model's name")
+        raise UnknownName(unknown_name("model", name, [n for n in open_clip.list_models() if "coca" in n.lower()]))
+    return load_named(name, pretrained, image_size)
+
+
+def load_folder(folder: Path, image_size: int | None = None) -> LoadedCoCa:
+    """The CoCa in a folder that coca wrote.
+
+    Raises:
+        MissingFile: A file is not there.
+        BadCheckpoint: A file is damaged or does not fit.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingFile(f"no {CONFIG_FILE} in {folder}: it is not a model folder that coca wrote") from None
+    except ValueError:
+        raise BadCheckpoint(f"{path} is damaged: it should be JSON; copy the folder again") from None
+    if not isinstance(described, dict) or described.get("format") != "coca":
+        raise BadCheckpoint(f'{path} is not coca\'s: it should say "format": "coca"')
+    if described.get("format_version") != FORMAT_VERSION:
+        raise BadCheckpoint(
+            f"{path} has format version {described.get('format_version')}, this coca reads {FORMAT_VERSION}"
+        )
+    config = CoCaConfig.from_dict(described["model"])
+    model = build_coca(config, read_weights(folder / WEIGHTS_FILE), image_size, str(folder))
+    return LoadedCoCa(model, load_tokenizer(folder), str(described.get("name", folder.name)))
+
+
+def save_folder(
+    folder: Path, model: CoCa, tokenizer: Tokenizer, name: str, extra: dict[str, Any] | None = None
+) -> None:
+    """Write config.json, model.safetensors and the tokenizer; each file appears whole or not at all.
+
+    Args:
+        folder: Where to; made if needed.
+        model: The model; weights are written in fp32.
+        tokenizer: Its tokenizer.
+        name: What result rows shall call it.
+        extra: Further facts for config.json, such as how it was trained.
+    """
+    make_folder(folder)
+    weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
+    with written_whole(folder / WEIGHTS_FILE) as file:
+        save_file(weights, file, metadata={"format": "pt"})
+    tokenizer.save(folder)
+    described = {
+        "format": "coca",
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "model": model.config.to_dict(),
+        **(extra or {}),
+    }
+    with written_whole(folder / CONFIG_FILE) as file:
+        file.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,151 @@
+"""Attention and Transformer blocks: pre-LN, exact GELU, biases, scaled_dot_product_attention."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention; queries from one sequence, keys and values from the same or another.
+
+    Args:
+        width: Width of the queries and the output.
+        heads: Attention heads.
+        context_width: Width of another sequence that keys and values come from; without it, self-attention.
+    """
+
+    def __init__(self, width: int, heads: int, context_width: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.cross = context_width is not None
+        if context_width is None:
+            self.qkv = nn.Linear(width, 3 * width)
+        else:
+            self.q = nn.Linear(width, width)
+            self.kv = nn.Linear(context_width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, T, W) -> (B, H, T, W / H)."""
+        batch, length, width = x.shape
+        return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """Attention of split heads, joined and projected.
+
+        Args:
+            q: (B, H, T, W / H).
+            k: (B, H, S, W / H).
+            v: (B, H, S, W / H).
+            mask: Boolean, broadcast to (B, H, T, S); True where a query may look.
+            causal: Queries look at their own position and back; not together with a mask.
+
+        Returns:
+            (B, T, W).
+        """
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of another sequence, (B, S, W) -> two of (B, H, S, W / H)."""
+        k, v = self.kv(context).chunk(2, dim=-1)
+        return self.split_heads(k), self.split_heads(v)
+
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        """(B, T, W) -> (B, T, W); `context` (B, S, context_width) for cross-attention."""
+        if self.cross:
+            assert context is not None
+            k, v = self.keys_values(context)
+            return self.attend(self.split_heads(self.q(x)), k, v, mask)
+        q, k, v = (self.split_heads(part) for part in self.qkv(x).chunk(3, dim=-1))
+        return self.attend(q, k, v, mask, causal)
+
+
+class MLP(nn.Sequential):
+    """Linear, GELU, Linear."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+
+class Block(nn.Module):
+    """One pre-LN block: attention and MLP, each with its LayerNorm and residual.
+
+    Args:
+        width: Token width.
+        heads: Attention heads.
+        mlp_width: Hidden width of the MLP; 0 for a block without one.
+        context_width: Width of the sequence that is looked at; without it, self-attention.
+        norm_context: LayerNorm on that sequence.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_width: int,
+        context_width: int | None = None,
+        norm_context: bool = False,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.norm_context = nn.LayerNorm(context_width) if norm_context and context_width else nn.Identity()
+        self.attention = Attention(width, heads, context_width)
+        self.norm2 = nn.LayerNorm(width) if mlp_width else nn.Identity()
+        self.mlp = MLP(width, mlp_width) if mlp_width else None
+
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        """(B, T, W) -> (B, T, W)."""
+        if context is not None:
+            context = self.norm_context(context)
+        x = x + self.attention(self.norm1(x), context, mask, causal)
+        return x + self.mlp(self.norm2(x)) if self.mlp is not None else x
+
+
+def init_block(block: Block, depth: int) -> None:
+    """CLIP's initialisation: residual branches are scaled down with the depth of the stack.
+
+    Args:
+        block: The block to initialise in place.
+        depth: Blocks in its stack.
+    """
+    width = block.norm1.normalized_shape[0]
+    residual_std = width**-0.5 * (2 * depth) ** -0.5
+    attention = block.attention
+    for linear in (attention.q, attention.kv) if attention.cross else (attention.qkv,):
+        nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+        nn.init.zeros_(linear.bias)
+    nn.init.normal_(attention.out.weight, std=residual_std)
+    nn.init.zeros_(attention.out.bias)
+    if block.mlp is not None:
+        into, _, back = block.mlp
+        assert isinstance(into, nn.Linear)
+        assert isinstance(back, nn.Linear)
+        nn.init.normal_(into.weight, std=(2 * width) ** -0.5)
+        nn.init.normal_(back.weight, std=residual_std)
+        nn.init.zeros_(into.bias)
+        nn.init.zeros_(back.bias)
+
+
+def interpolate_grid(positions: Tensor, side: int) -> Tensor:
+    """Learned positions of a square grid of patches for another grid, bicubic with antialiasing.
+
+    Args:
+        positions: (n * n, W).
+        side: Patches per side wanted.
+
+    Returns:
+        (side * side, W).
+    """
+    old = round(len(positions) ** 0.5)
+    if old == side:
+        return positions
+    grid = positions.T.reshape(1, -1, old, old).float()
+    grid = F.interpolate(grid, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
+    return grid.flatten(2)[0].T.to(positions.dtype)

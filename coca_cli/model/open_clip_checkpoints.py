@@ -1,0 +1,157 @@
+"""Checkpoints of open_clip: by its names and tags, from the hub, from a folder; and written for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from open_clip.pretrained import download_pretrained, download_pretrained_from_hf
+from safetensors.torch import save_file
+
+from coca_cli.errors import BadCheckpoint, CocaError, MissingFile, UnknownName
+from coca_cli.files import make_folder, written_whole
+from coca_cli.media.images import ImageSettings
+from coca_cli.model.baselines import Baseline
+from coca_cli.model.coca import CoCa
+from coca_cli.model.loaded import Loaded, LoadedCoCa
+from coca_cli.model.open_clip_config import describe_for_open_clip, image_settings, open_clip_config
+from coca_cli.model.open_clip_weights import from_open_clip, to_open_clip
+from coca_cli.model.tokenizer import ClipTokenizer, OpenClipTokenizer, Tokenizer
+from coca_cli.model.weights import build_coca, hash_weights, read_weights
+from coca_cli.registry import unknown_name
+
+OPEN_CLIP_CONFIG_FILE = "open_clip_config.json"
+OPEN_CLIP_WEIGHTS_FILES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+
+
+def load_named(name: str, pretrained: str | None, image_size: int | None) -> Loaded:
+    """A model that open_clip knows by name, with weights from a file or one of its tags.
+
+    Raises:
+        UnknownName: No such tag.
+        MissingFile: No such file.
+        BadCheckpoint: The weights are damaged, unsafe or do not fit.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained is None:
+        known = f"one of the tags {', '.join(tags)}, or a file" if tags else "a file with weights"
+        raise CocaError(f"{name} is an architecture: pass --pretrained, {known}")
+    model_cfg = open_clip.get_model_config(name)
+    if Path(pretrained).expanduser().is_file():
+        path, image = Path(pretrained).expanduser(), None
+    elif pretrained in tags:
+        tag_cfg = open_clip.get_pretrained_cfg(name, pretrained)
+        path, image = _download(name, pretrained, tag_cfg), image_settings(model_cfg, tag_cfg)
+    elif "/" in pretrained or "." in pretrained:
+        raise MissingFile(f"no weights file {pretrained}; --pretrained takes a file or one of: {', '.join(tags)}")
+    else:
+        raise UnknownName(unknown_name(f"tag of {name}", pretrained, tags))
+    if "multimodal_cfg" not in model_cfg:
+        return _load_baseline(name, str(path), f"{name} {pretrained}")
+    return _open_clip_coca(model_cfg, path, image, image_size, f"{name} {pretrained}")
+
+
+def _download(name: str, tag: str, tag_cfg: dict[str, Any]) -> Path:
+    try:
+        return Path(download_pretrained(tag_cfg))
+    except Exception as error:  # huggingface_hub and urllib raise many kinds, all of which mean this
+        raise CocaError(
+            f"cannot download the weights {tag} of {name} ({type(error).__name__}); "
+            "fetch them on a machine with network and pass their file as --pretrained FILE"
+        ) from None
+
+
+def load_hub(name: str, image_size: int | None) -> Loaded:
+    """A model on the Hugging Face hub, `hf-hub:OWNER/NAME`, in open_clip's layout.
+
+    Raises:
+        CocaError: It cannot be fetched.
+        BadCheckpoint: It is damaged or not of a kind that coca builds.
+    """
+    owner_name = name.removeprefix("hf-hub:")
+    try:
+        config_path = Path(download_pretrained_from_hf(owner_name, filename=OPEN_CLIP_CONFIG_FILE))
+        weights_path = Path(download_pretrained_from_hf(owner_name))
+    except Exception as error:  # as in _download
+        raise CocaError(
+            f"cannot fetch {name} from the hub ({type(error).__name__}); check the name and the network, "
+            "or pass a folder that holds the downloaded files as --model"
+        ) from None
+    return _from_open_clip_files(config_path, weights_path, name, image_size, name)
+
+
+def load_open_clip_folder(folder: Path, image_size: int | None) -> Loaded:
+    """A folder with open_clip's configuration and weights, as downloaded from the hub or written by `convert`.
+
+    Raises:
+        MissingFile: The folder lacks one of the two.
+        BadCheckpoint: They are damaged or not of a kind that coca builds.
+    """
+    config_path = folder / OPEN_CLIP_CONFIG_FILE
+    if not config_path.is_file():
+        raise MissingFile(
+            f"{folder} is not a model folder: it has neither config.json (coca) nor {OPEN_CLIP_CONFIG_FILE} (open_clip)"
+        )
+    for file in OPEN_CLIP_WEIGHTS_FILES:
+        if (folder / file).is_file():
+            return _from_open_clip_files(config_path, folder / file, folder.name, image_size, f"local-dir:{folder}")
+    raise MissingFile(f"no weights in {folder}; looked for {', '.join(OPEN_CLIP_WEIGHTS_FILES)}")
+
+
+def _from_open_clip_files(
+    config: Path, weights: Path, name: str, image_size: int | None, open_clip_name: str
+) -> Loaded:
+    try:
+        described = json.loads(config.read_text(encoding="utf-8"))
+        model_cfg = described.get("model_cfg", described)
+    except (ValueError, AttributeError):
+        raise BadCheckpoint(f"{config} is damaged: it should hold open_clip's model configuration") from None
+    if "multimodal_cfg" not in model_cfg:
+        return _load_baseline(open_clip_name, None, name)
+    image = image_settings(model_cfg, described.get("preprocess_cfg", {}))
+    return _open_clip_coca(model_cfg, weights, image, image_size, name)
+
+
+def _open_clip_coca(
+    model_cfg: dict[str, Any], path: Path, image: ImageSettings | None, image_size: int | None, name: str
+) -> Loaded:
+    config = open_clip_config(model_cfg, image)
+    weights = from_open_clip(read_weights(path), config)
+    model = build_coca(config, weights, image_size, str(path))
+    return LoadedCoCa(model, ClipTokenizer(config.text.context), name).ready()
+
+
+def _load_baseline(open_clip_name: str, pretrained: str | None, name: str) -> Loaded:
+    try:
+        if pretrained is not None:
+            read_weights(Path(pretrained))  # says clearly what is wrong with an unsafe or damaged file
+        model, _, _ = open_clip.create_model_and_transforms(open_clip_name, pretrained=pretrained, precision="fp32")
+        tokenizer = open_clip.get_tokenizer(open_clip_name)
+    except (RuntimeError, KeyError, ValueError, AttributeError) as error:
+        raise BadCheckpoint(f"open_clip cannot load {name}: {' '.join(str(error).split())[:300]}") from None
+    image = image_settings({"vision_cfg": {}}, model.visual.preprocess_cfg)
+    baseline = Baseline(model).eval()
+    return Loaded(baseline, OpenClipTokenizer(tokenizer), image, name, hash_weights(dict(model.state_dict())))
+
+
+def save_open_clip(folder: Path, model: CoCa, tokenizer: Tokenizer) -> None:
+    """Write a folder that open_clip loads as `local-dir:FOLDER` with strict=True.
+
+    Raises:
+        BadCheckpoint: The model has parts that open_clip cannot build.
+    """
+    described = describe_for_open_clip(model.config, clip_tokenizer=isinstance(tokenizer, ClipTokenizer))
+    make_folder(folder)
+    weights = {k: v.detach().float().cpu() for k, v in model.state_dict().items()}
+    theirs = {k: v.contiguous().clone() for k, v in to_open_clip(weights, model.config).items()}
+    with written_whole(folder / OPEN_CLIP_WEIGHTS_FILES[0]) as file:
+        save_file(theirs, file, metadata={"format": "pt"})
+    with written_whole(folder / OPEN_CLIP_CONFIG_FILE) as file:
+        file.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

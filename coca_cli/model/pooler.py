@@ -1,0 +1,55 @@
+"""The attentional pooler: learned queries look at a sequence and bring back a fixed number of tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from coca_cli.model.layers import Attention
+
+
+class AttentionalPooler(nn.Module):
+    """One multi-head attention layer with learned queries (paper section 3.2; Lee et al. 2019).
+
+    Args:
+        queries: Number of learned queries, Q.
+        width: Output width.
+        context_width: Width of the sequence that is pooled.
+        heads: Attention heads.
+        norm_inputs: LayerNorm on queries and sequence (open_clip).
+        post_norm: LayerNorm on the output.
+    """
+
+    def __init__(
+        self,
+        queries: int,
+        width: int,
+        context_width: int,
+        heads: int,
+        *,
+        norm_inputs: bool = False,
+        post_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.empty(queries, width))
+        self.attention = Attention(width, heads, context_width)
+        self.norm_queries = nn.LayerNorm(width) if norm_inputs else nn.Identity()
+        self.norm_context = nn.LayerNorm(context_width) if norm_inputs else nn.Identity()
+        self.norm = nn.LayerNorm(width) if post_norm else nn.Identity()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise queries and projections anew."""
+        nn.init.normal_(self.queries, std=1.0)
+        for linear in (self.attention.q, self.attention.kv, self.attention.out):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, context: Tensor) -> Tensor:
+        """(B, N, context_width) -> (B, Q, W)."""
+        attention = self.attention
+        q = attention.split_heads(attention.q(self.norm_queries(self.queries))[None])  # (1, H, Q, W / H)
+        k, v = attention.keys_values(self.norm_context(context))
+        pooled = attention.attend(q.expand(len(context), -1, -1, -1), k, v)  # (B, Q, W)
+        out: Tensor = self.norm(pooled)
+        return out

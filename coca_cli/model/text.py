@@ -1,0 +1,142 @@
+"""The text side: unimodal layers that never see the picture, then multimodal layers that look at it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coca_cli.model.config import CoCaConfig
+from coca_cli.model.layers import Block, init_block
+
+
+class TextFeatures(NamedTuple):
+    """What the unimodal layers know of a batch.
+
+    Attributes:
+        embedding: (B, D) contrastive embedding from [CLS], not normalised.
+        hidden: (B, T, W) the tokens as the multimodal layers take them, without [CLS] and without a last LayerNorm.
+    """
+
+    embedding: Tensor
+    hidden: Tensor
+
+
+def trim_tokens(tokens: Tensor, pad_id: int) -> Tensor:
+    """Cut padding that every text of the batch has. Embeddings and logits do not change.
+
+    Args:
+        tokens: (B, T) token ids, padded at the end.
+        pad_id: The padding id.
+
+    Returns:
+        (B, longest text), at least one position.
+    """
+    used = (tokens != pad_id).any(dim=0).nonzero()
+    return tokens[:, : int(used[-1]) + 1 if len(used) else 1]
+
+
+class UnimodalDecoder(nn.Module):
+    """Causal Transformer over text with learned [CLS] tokens at its end (paper section 3.2)."""
+
+    def __init__(self, config: CoCaConfig) -> None:
+        super().__init__()
+        text = config.text
+        self.context, self.pad_id = text.context, text.pad_id
+        self.legacy_mask = text.cls_mask == "legacy"
+        self.cls_position = text.cls_position
+        self.embedding = nn.Embedding(text.vocab_size, text.width)
+        self.cls = nn.Parameter(torch.empty(text.cls_tokens, text.width))
+        rows = text.context + (text.cls_tokens if text.cls_position else 0)
+        self.positions = nn.Parameter(torch.empty(rows, text.width))
+        self.blocks = nn.ModuleList(Block(text.width, text.heads, text.mlp_width) for _ in range(text.unimodal_layers))
+        self.norm = nn.LayerNorm(text.width)
+        self.projection = nn.Linear(text.width, config.embed_dim, bias=False) if config.projection else nn.Identity()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise anew."""
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.positions, std=0.01)
+        nn.init.normal_(self.cls, std=0.01)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            init_block(block, len(self.blocks))
+        if isinstance(self.projection, nn.Linear):
+            nn.init.normal_(self.projection.weight, std=self.projection.in_features**-0.5)
+
+    def forward(self, tokens: Tensor) -> TextFeatures:
+        """(B, T) token ids with T up to the context -> embedding (B, D), hidden (B, T, W).
+
+        T may be anything from the longest text upwards: [CLS] keeps its own position embedding and sees no padding
+        that it would not see at full length.
+        """
+        length = tokens.shape[1]
+        if self.legacy_mask and length < self.context:
+            # The shifted mask lets [CLS] see exactly one padding position wherever there is any.
+            tokens = F.pad(tokens, (0, 1), value=self.pad_id)
+        n_text, n_cls = tokens.shape[1], len(self.cls)
+        x = self.embedding(tokens) + self.positions[:n_text]
+        cls = self.cls + self.positions[self.context :] if self.cls_position else self.cls
+        x = torch.cat([x, cls.expand(len(x), -1, -1)], dim=1)  # (B, T + C, W)
+        mask = self._mask(tokens, n_cls)
+        for block in self.blocks:
+            x = block(x, mask=mask)
+        embedding = self.projection(self.norm(x[:, n_text:]).mean(dim=1))
+        return TextFeatures(embedding, x[:, :length])
+
+    def _mask(self, tokens: Tensor, n_cls: int) -> Tensor:
+        """(B, 1, T + C, T + C), True where a query may look: causal, and no padding."""
+        size = tokens.shape[1] + n_cls
+        visible = tokens != self.pad_id  # (B, T)
+        # The released weights were trained with the [CLS] validity at the front, which shifts the padding mask by one.
+        padding = (n_cls, 0) if self.legacy_mask else (0, n_cls)
+        visible = F.pad(visible, padding, value=True)
+        visible[:, 0] = True  # a row that may look nowhere would be NaN
+        causal = torch.ones(size, size, dtype=torch.bool, device=tokens.device).tril()
+        return (causal & visible[:, None, :])[:, None]
+
+
+class MultimodalLayer(nn.Module):
+    """Causal self-attention, then cross-attention to the image tokens, then an MLP."""
+
+    def __init__(self, config: CoCaConfig) -> None:
+        super().__init__()
+        text = config.text
+        image_width = config.pooler.width if config.pooler.queries else config.vision.width
+        self.own = Block(text.width, text.heads, text.mlp_width if text.self_mlp else 0)
+        self.cross = Block(text.width, text.heads, text.mlp_width, image_width, text.norm_context)
+
+    def forward(self, x: Tensor, image_tokens: Tensor) -> Tensor:
+        """(B, T, W) and (B, Q, W) -> (B, T, W)."""
+        out: Tensor = self.cross(self.own(x, causal=True), image_tokens)
+        return out
+
+
+class MultimodalDecoder(nn.Module):
+    """The upper half of the text decoder, down to next-token logits."""
+
+    def __init__(self, config: CoCaConfig) -> None:
+        super().__init__()
+        text = config.text
+        self.layers = nn.ModuleList(MultimodalLayer(config) for _ in range(text.multimodal_layers))
+        self.norm = nn.LayerNorm(text.width)
+        self.to_vocab = nn.Linear(text.width, text.vocab_size, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise anew, the vocabulary head too."""
+        for layer in self.layers:
+            assert isinstance(layer, MultimodalLayer)
+            init_block(layer.own, len(self.layers))
+            init_block(layer.cross, len(self.layers))
+        nn.init.normal_(self.to_vocab.weight, std=self.to_vocab.in_features**-0.5)
+
+    def forward(self, hidden: Tensor, image_tokens: Tensor) -> Tensor:
+        """Unimodal output (B, T, W) and image tokens (B, Q, W) -> logits (B, T, V)."""
+        for layer in self.layers:
+            hidden = layer(hidden, image_tokens)
+        logits: Tensor = self.to_vocab(self.norm(hidden))
+        return logits

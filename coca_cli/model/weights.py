@@ -1,0 +1,130 @@
+"""Weights on disk, read so that no file can run code, and fitted to a model with every key accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from coca_cli.errors import BadCheckpoint, MissingFile
+from coca_cli.model.coca import CoCa
+from coca_cli.model.config import CoCaConfig
+from coca_cli.model.layers import interpolate_grid
+from coca_cli.model.open_clip_weights import Weights, describe_keys
+
+POSITIONS = "image.vit.positions"
+
+
+def read_weights(path: Path) -> Weights:
+    """The tensors of a .safetensors file, or of a .pt / .bin / .pth file through torch's restricted unpickler.
+
+    A training checkpoint that keeps its weights under "state_dict" is understood.
+
+    Raises:
+        MissingFile: No such file.
+        BadCheckpoint: Damaged, or a pickle that asks for more than tensors.
+    """
+    if not path.is_file():
+        raise MissingFile(f"no weights file {path}; pass --pretrained the path of a .safetensors or .pt file")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise BadCheckpoint(f"{path} is no readable safetensors file ({error}); fetch it again") from None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BadCheckpoint(
+            f"{path} was not loaded: it holds more than tensors and could run code when opened "
+            f"({_first_line(error)}). Ask its author for a .safetensors file"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BadCheckpoint(f"{path} is no readable PyTorch file ({_first_line(error)}); fetch it again") from None
+    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+        found = found["state_dict"]
+    if not isinstance(found, dict) or not found or not all(isinstance(v, Tensor) for v in found.values()):
+        raise BadCheckpoint(f"{path} holds no state dict: expected names with tensors")
+    return dict(found)
+
+
+def build_coca(config: CoCaConfig, weights: Weights, image_size: int | None, source: str) -> CoCa:
+    """A CoCa with these weights, in fp32 and evaluation mode.
+
+    Args:
+        config: The model.
+        weights: All its weights by name.
+        image_size: Another picture size than the configuration's, or None.
+        source: Where the weights came from, for messages.
+
+    Raises:
+        BadCheckpoint: Names or shapes do not fit.
+    """
+    if image_size is not None:
+        config = config.with_image_size(image_size)
+    with torch.device("meta"):
+        model = CoCa(config)
+    fit_weights(model, weights, model.image.vit.grid, source)
+    return model.eval()
+
+
+def fit_weights(model: nn.Module, weights: Weights, grid: int, source: str) -> None:
+    """Put weights into a model in fp32; position embeddings of another image size are interpolated.
+
+    Args:
+        model: A CoCa, may lie on the meta device.
+        weights: All its weights by name.
+        grid: Patches per side of the model.
+        source: Where they came from, for messages.
+
+    Raises:
+        BadCheckpoint: Names or shapes do not fit.
+    """
+    expected = dict(model.named_parameters())
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    if missing or unexpected:
+        raise BadCheckpoint(f"{source} does not fit the model: {describe_keys(missing, unexpected)}")
+    weights = {name: value.float() for name, value in weights.items()}
+    weights[POSITIONS] = _fit_positions(weights[POSITIONS], expected[POSITIONS], grid)
+    wrong = [
+        f"{name} is {tuple(value.shape)}, the model needs {tuple(expected[name].shape)}"
+        for name, value in weights.items()
+        if value.shape != expected[name].shape
+    ]
+    if wrong:
+        raise BadCheckpoint(f"{source} has {len(wrong)} tensors of another shape: {'; '.join(wrong[:3])}")
+    model.load_state_dict(weights, strict=True, assign=True)
+
+
+def hash_weights(weights: Mapping[str, Tensor]) -> str:
+    """Eight hex digits of the SHA-256 over names, shapes and values: the same for every file format.
+
+    Args:
+        weights: Tensors by name.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().float().cpu().contiguous()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(memoryview(value.numpy()))  # type: ignore[arg-type]
+    return digest.hexdigest()[:8]
+
+
+def _fit_positions(found: Tensor, wanted: Tensor, grid: int) -> Tensor:
+    extra = len(wanted) - grid**2  # the ViT's CLS, which has no place in the grid
+    patches = len(found) - extra
+    if found.ndim != 2 or patches < 1 or round(patches**0.5) ** 2 != patches:
+        return found  # not a square grid: the shape check names it
+    return torch.cat([found[:extra], interpolate_grid(found[extra:], grid)])
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:160] if lines else type(error).__name__

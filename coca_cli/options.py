@@ -1,0 +1,165 @@
+"""Every option that more than one command has, once: one name, one type, one help text; defaults stand beside them.
+
+A command writes `model: ModelOption = DEFAULT_MODEL`; the law of one option checks that nobody strays.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SOURCE_PANEL = "Model and data"
+RUN_PANEL = "How it runs"
+OUTPUT_PANEL = "What comes out"
+
+
+class Precision(StrEnum):
+    """Number format of the weights during inference."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Device(StrEnum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class OutputFormat(StrEnum):
+    """What is printed on stdout."""
+
+    table = "table"
+    csv = "csv"
+    markdown = "markdown"
+    json = "json"
+
+
+DEFAULT_DATA_ROOT = Path("data")
+DEFAULT_RESULTS = Path("results")
+DEFAULT_CACHE = Path("~/.cache/coca")
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|DIR",
+        help="A folder that coca wrote, a name as open_clip has it (coca_ViT-L-14), or hf-hub:OWNER/NAME.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+PretrainedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pretrained",
+        metavar="TAG|FILE",
+        help="Weights for a model named by its architecture: open_clip's tag (downloaded) or a file.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+DatasetOption = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        "-d",
+        metavar="NAME",
+        help="A dataset's name (see coca data list), or folder:PATH, or wds:PATH.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+DataRootOption = Annotated[
+    Path,
+    typer.Option(
+        "--data-root",
+        metavar="DIR",
+        envvar="COCA_DATA",
+        help="The folder that holds the datasets.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        metavar="NAME",
+        help="Which part of the dataset; without it, the part that papers evaluate.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+BatchSizeOption = Annotated[
+    int,
+    typer.Option("--batch-size", "-b", min=1, help="Examples in one forward pass.", rich_help_panel=RUN_PANEL),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        help="Weights in this format; auto is bf16 where the hardware runs it well, else fp32.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+DeviceOption = Annotated[
+    Device,
+    typer.Option("--device", help="Where the model runs; auto takes a GPU if there is one.", rich_help_panel=RUN_PANEL),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Threads that decode pictures; without it, as many as fit the machine.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, metavar="N", help="Only the first N examples (smoke mode).", rich_help_panel=RUN_PANEL
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of all randomness.", rich_help_panel=RUN_PANEL)]
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Stop at the first example that cannot be read.", rich_help_panel=RUN_PANEL),
+]
+CacheDirOption = Annotated[
+    Path,
+    typer.Option(
+        "--cache-dir",
+        metavar="DIR",
+        envvar="COCA_CACHE",
+        help="Where class embeddings are kept between runs.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+CacheOption = Annotated[
+    bool,
+    typer.Option("--cache/--no-cache", help="Reuse what earlier runs computed.", rich_help_panel=RUN_PANEL),
+]
+ResultsOption = Annotated[
+    Path,
+    typer.Option(
+        "--results",
+        metavar="DIR",
+        envvar="COCA_RESULTS",
+        help="The store that result rows are appended to.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+FormatOption = Annotated[
+    OutputFormat,
+    typer.Option("--format", help="What is printed on stdout.", rich_help_panel=OUTPUT_PANEL),
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No progress and no notices on stderr.", rich_help_panel=OUTPUT_PANEL),
+]

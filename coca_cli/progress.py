@@ -1,0 +1,88 @@
+"""Progress and notices for people, on stderr; answers go to stdout and never through here."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+T = TypeVar("T")
+
+PLAIN_INTERVAL = 30.0
+"""Seconds between two lines where there is no terminal."""
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Examples per second, as rich measures it."""
+        return Text(f"{task.speed:,.1f}/s" if task.speed else "", style="progress.data.speed")
+
+
+class Reporter:
+    """Says on stderr what is going on.
+
+    Args:
+        quiet: Say nothing but warnings.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+
+    def notice(self, text: str) -> None:
+        """One line that is good to know."""
+        if not self.quiet:
+            self._console.print(text, style="dim", markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """One line that the user should not miss; printed even when quiet."""
+        self._console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+
+    def track(self, items: Iterable[T], *, total: int | None, label: str, size: int = 1) -> Iterator[T]:
+        """Pass `items` on, showing how many, how quickly and how long still.
+
+        Args:
+            items: What is worked through.
+            total: How many units there are in all, or None where nobody knows.
+            label: What is being done, in a few words.
+            size: Units per item, such as the batch size.
+        """
+        if self.quiet:
+            yield from items
+        elif self._console.is_terminal:
+            yield from self._bar(items, total, label, size)
+        else:
+            yield from self._lines(items, total, label, size)
+
+    def _bar(self, items: Iterable[T], total: int | None, label: str, size: int) -> Iterator[T]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            task = progress.add_task(label, total=total)
+            for item in items:
+                yield item
+                done = progress.tasks[0].completed + size
+                progress.update(task, completed=min(done, total) if total else done)
+
+    def _lines(self, items: Iterable[T], total: int | None, label: str, size: int) -> Iterator[T]:
+        start = last = time.monotonic()
+        done = 0
+        for item in items:
+            yield item
+            done += size
+            now = time.monotonic()
+            if now - last >= PLAIN_INTERVAL:
+                last = now
+                rate = done / (now - start)
+                of = f" of {total:,}, {max(total - done, 0) / rate:,.0f} s left" if total else ""
+                print(f"{label}: {done:,}{of} ({rate:,.1f}/s)", file=sys.stderr, flush=True)
