@@ -14,6 +14,8 @@ import typer
 SOURCE_PANEL = "Model and data"
 RUN_PANEL = "How it runs"
 OUTPUT_PANEL = "What comes out"
+MODEL_PANEL = "Architecture"
+RECIPE_PANEL = "Recipe"
 
 
 class Precision(StrEnum):
@@ -32,6 +34,20 @@ class Device(StrEnum):
     cpu = "cpu"
     cuda = "cuda"
     mps = "mps"
+
+
+class OptimizerChoice(StrEnum):
+    """Optimisers."""
+
+    adafactor = "adafactor"
+    adamw = "adamw"
+
+
+class DecayChoice(StrEnum):
+    """How the learning rate falls after warm-up."""
+
+    linear = "linear"
+    cosine = "cosine"
 
 
 class OutputFormat(StrEnum):
@@ -92,6 +108,16 @@ SplitOption = Annotated[
         "--split",
         metavar="NAME",
         help="Which part of the dataset; without it, the part that papers evaluate.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+ImageSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size",
+        min=1,
+        metavar="PIXELS",
+        help="Run at another picture size than the checkpoint's; position embeddings are interpolated.",
         rich_help_panel=SOURCE_PANEL,
     ),
 ]
@@ -162,4 +188,8 @@ FormatOption = Annotated[
 QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="No progress and no notices on stderr.", rich_help_panel=OUTPUT_PANEL),
+]
+OutputFolderOption = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="DIR", help="The folder to write.", rich_help_panel=OUTPUT_PANEL),
 ]

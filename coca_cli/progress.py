@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -32,6 +32,8 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
+        self.detail = ""
+        """A few words that stand behind the progress, such as the loss; changed by whoever does the work."""
         self._console = Console(stderr=True, highlight=False)
 
     def notice(self, text: str) -> None:
@@ -43,14 +45,16 @@ class Reporter:
         """One line that the user should not miss; printed even when quiet."""
         self._console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
-    def track(self, items: Iterable[T], *, total: int | None, label: str, size: int = 1) -> Iterator[T]:
+    def track(
+        self, items: Iterable[T], *, total: int | None, label: str, size: Callable[[T], int] = lambda _: 1
+    ) -> Iterator[T]:
         """Pass `items` on, showing how many, how quickly and how long still.
 
         Args:
             items: What is worked through.
             total: How many units there are in all, or None where nobody knows.
             label: What is being done, in a few words.
-            size: Units per item, such as the batch size.
+            size: Units in an item, such as the examples of a batch.
         """
         if self.quiet:
             yield from items
@@ -59,30 +63,31 @@ class Reporter:
         else:
             yield from self._lines(items, total, label, size)
 
-    def _bar(self, items: Iterable[T], total: int | None, label: str, size: int) -> Iterator[T]:
+    def _bar(self, items: Iterable[T], total: int | None, label: str, size: Callable[[T], int]) -> Iterator[T]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             _RateColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}", style="dim"),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task(label, total=total)
+            task = progress.add_task(label, total=total, detail="")
             for item in items:
                 yield item
-                done = progress.tasks[0].completed + size
-                progress.update(task, completed=min(done, total) if total else done)
+                done = progress.tasks[0].completed + size(item)
+                progress.update(task, completed=min(done, total) if total else done, detail=self.detail)
 
-    def _lines(self, items: Iterable[T], total: int | None, label: str, size: int) -> Iterator[T]:
+    def _lines(self, items: Iterable[T], total: int | None, label: str, size: Callable[[T], int]) -> Iterator[T]:
         start = last = time.monotonic()
         done = 0
         for item in items:
             yield item
-            done += size
+            done += size(item)
             now = time.monotonic()
             if now - last >= PLAIN_INTERVAL:
                 last = now
                 rate = done / (now - start)
                 of = f" of {total:,}, {max(total - done, 0) / rate:,.0f} s left" if total else ""
-                print(f"{label}: {done:,}{of} ({rate:,.1f}/s)", file=sys.stderr, flush=True)
+                print(f"{label}: {done:,}{of} ({rate:,.1f}/s) {self.detail}".rstrip(), file=sys.stderr, flush=True)

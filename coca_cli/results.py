@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from coca_cli import __version__
 from coca_cli.errors import CocaError
+from coca_cli.files import written_whole
 
 LOCK_SECONDS = 60.0
 """How long a run waits for another one that is saving; saving takes milliseconds."""
@@ -343,22 +344,18 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a file so that others see the old text or the new one, never a part; devices and pipes are written as such.
 
     Raises:
-        OSError: It cannot be written; what was there is untouched.
+        CocaError: Its folder cannot be made or written.
+        OSError: It cannot be written for another reason. What was there is untouched in any case.
     """
     path = path.resolve()  # a link stays a link
     encoded = text.encode(errors="backslashreplace")  # a file name that is not UTF-8 must not stop a table
     if path.exists() and not path.is_file():
         path.write_bytes(encoded)
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        file.write(encoded)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _probe(folder: Path) -> None:

@@ -106,6 +106,7 @@ class Dataset:
         read: `read(root, split)` yields the examples, in the same order every time. Raises MissingFile, BadExample.
         prompts: `prompts(root)` gives class names and templates, for sets with classes.
         built_in: True when it needs no files.
+        border: Pixels to cut from each side of every picture before anything else is done with it.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Dataset:
     read: Callable[[Path, str], Iterator[Example]]
     prompts: Callable[[Path], Prompts] | None = None
     built_in: bool = False
+    border: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

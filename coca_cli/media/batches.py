@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor
 from coca_cli.datasets.example import Example
 from coca_cli.errors import BadExample
 from coca_cli.media.images import ImageSettings, fit_image, read_image
+
+T = TypeVar("T")
 
 MAX_UNREADABLE = 0.05
 """More than this part of a split unreadable is an error: the score would speak of another set."""
@@ -74,8 +76,8 @@ class Skipped:
         if (final or self.seen >= EARLY_CHECK) and len(self.reasons) > MAX_UNREADABLE * self.seen:
             first = next(iter(self.reasons.values()))
             raise BadExample(
-                f"{len(self.reasons):,} of {self.seen:,} examples cannot be read, more than 5 %: no score would be fair. "
-                f"First: {first}. Mend or fetch the files again"
+                f"{len(self.reasons):,} of {self.seen:,} examples cannot be read, which is more than 5 %: "
+                f"no score would be fair. The first: {first}. Mend the files or fetch them again"
             )
 
 
@@ -130,41 +132,41 @@ def batches(
 
 
 def decoded(
-    examples: Iterable[Example],
-    decode: Callable[[Example], NDArray[np.uint8]],
+    items: Iterable[T],
+    decode: Callable[[T], NDArray[np.uint8]],
     workers: int,
     ahead: int,
-) -> Iterator[tuple[Example, NDArray[np.uint8] | BadExample]]:
-    """Each example with its pixels, or with the reason why there are none, in order.
+) -> Iterator[tuple[T, NDArray[np.uint8] | BadExample]]:
+    """Each item with its pixels, or with the reason why there are none, in order.
 
     Args:
-        examples: What to read.
+        items: What to read.
         decode: Reads one; runs in a thread.
         workers: Threads.
         ahead: How many may be decoded before they are asked for.
     """
 
-    def attempt(example: Example) -> NDArray[np.uint8] | BadExample:
+    def attempt(item: T) -> NDArray[np.uint8] | BadExample:
         try:
-            return decode(example)
+            return decode(item)
         except BadExample as error:
             return error
 
     if workers == 0:
-        for example in examples:
-            yield example, attempt(example)
+        for item in items:
+            yield item, attempt(item)
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
-        source = iter(examples)
-        waiting: deque[tuple[Example, Future[NDArray[np.uint8] | BadExample]]] = deque()
-        for example in itertools.islice(source, ahead):
-            waiting.append((example, pool.submit(attempt, example)))
+        source = iter(items)
+        waiting: deque[tuple[T, Future[NDArray[np.uint8] | BadExample]]] = deque()
+        for item in itertools.islice(source, ahead):
+            waiting.append((item, pool.submit(attempt, item)))
         while waiting:
-            example, future = waiting.popleft()
+            item, future = waiting.popleft()
             outcome = future.result()
-            if (following := next(source, None)) is not None:
+            for following in itertools.islice(source, 1):
                 waiting.append((following, pool.submit(attempt, following)))
-            yield example, outcome
+            yield item, outcome
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

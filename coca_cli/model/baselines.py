@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-
-class HasEmbedding(Protocol):
-    """Features with a contrastive embedding (B, D), not normalised."""
-
-    @property
-    def embedding(self) -> Tensor:
-        """(B, D)."""
-        ...
 
 
 class Embedder(Protocol):
@@ -22,22 +13,16 @@ class Embedder(Protocol):
 
     @property
     def pad_id(self) -> int | None:
-        """The padding id where common padding may be cut without changing embeddings; else None."""
+        """The padding id where padding that all texts share may be cut without changing embeddings; else None."""
         ...
 
-    def encode_image(self, images: Tensor) -> HasEmbedding:
-        """(B, 3, H, W) -> embedding (B, D)."""
+    def embed_image(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> embedding (B, D), not normalised."""
         ...
 
-    def encode_text(self, tokens: Tensor) -> HasEmbedding:
-        """(B, T) -> embedding (B, D)."""
+    def embed_text(self, tokens: Tensor) -> Tensor:
+        """(B, T) -> embedding (B, D), not normalised."""
         ...
-
-
-class BaselineFeatures(NamedTuple):
-    """A contrastive embedding (B, D), not normalised."""
-
-    embedding: Tensor
 
 
 class Baseline(nn.Module):
@@ -53,13 +38,15 @@ class Baseline(nn.Module):
         super().__init__()
         self.model = model
 
-    def encode_image(self, images: Tensor) -> BaselineFeatures:
-        """(B, 3, H, W) -> embedding (B, D)."""
-        return BaselineFeatures(self.model.encode_image(images))
+    def embed_image(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> embedding (B, D), not normalised."""
+        embedding: Tensor = self.model.encode_image(images)
+        return embedding
 
-    def encode_text(self, tokens: Tensor) -> BaselineFeatures:
-        """(B, T) -> embedding (B, D)."""
-        return BaselineFeatures(self.model.encode_text(tokens))
+    def embed_text(self, tokens: Tensor) -> Tensor:
+        """(B, T) -> embedding (B, D), not normalised."""
+        embedding: Tensor = self.model.encode_text(tokens)
+        return embedding
 
 
 def unit_length(embedding: Tensor) -> Tensor:

@@ -72,6 +72,16 @@ class CoCa(nn.Module):
         features: TextFeatures = self.text(tokens)
         return features
 
+    def embed_image(self, images: Tensor) -> Tensor:
+        """The embedding (B, D) of `encode_image` alone, without what only the decoder needs."""
+        embedding: Tensor = self.image.embed(images)
+        return embedding
+
+    def embed_text(self, tokens: Tensor) -> Tensor:
+        """The embedding (B, D) of `encode_text` alone, without what only the decoder needs."""
+        embedding: Tensor = self.text.embed(tokens)
+        return embedding
+
     def decode(self, text: TextFeatures, image: ImageFeatures) -> Tensor:
         """Next-token logits (B, T, V) of texts over the pictures."""
         logits: Tensor = self.decoder(text.hidden, image.tokens)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from coca_cli.errors import BadCheckpoint
+from coca_cli.errors import BadCheckpoint, CocaError
 from coca_cli.media.images import ImageSettings
 
 Wiring = Literal["cascade", "parallel", "shared"]
@@ -143,6 +145,29 @@ class CoCaConfig:
         """The same model for pictures of another size; position embeddings are interpolated on loading."""
         return replace(self, image=replace(self.image, size=size))
 
+    def with_changes(self, changes: Sequence[str]) -> CoCaConfig:
+        """The same model with single numbers changed, such as "vision.patch_size=16" or "pooler.wiring=parallel".
+
+        Raises:
+            CocaError: A change that is no KEY=VALUE, or names nothing.
+            BadCheckpoint: The changed model is impossible.
+        """
+        data = self.to_dict()
+        for change in changes:
+            key, equals, value = change.partition("=")
+            *parents, name = key.split(".")
+            place: Any = data
+            for parent in parents:
+                place = place.get(parent) if isinstance(place, dict) else None
+            if not equals or not isinstance(place, dict) or name not in place or isinstance(place[name], dict):
+                keys = ", ".join(f"{k}.{n}" if isinstance(v, dict) else k for k, v in data.items() for n in _names(v))
+                raise CocaError(f"--set {change}: expected KEY=VALUE with one of the keys {keys}")
+            try:
+                place[name] = json.loads(value)
+            except ValueError:
+                place[name] = value
+        return CoCaConfig.from_dict(data)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and words, for JSON."""
         return asdict(self)
@@ -166,6 +191,10 @@ class CoCaConfig:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise BadCheckpoint(f"the model configuration does not fit this version of coca: {error}") from None
+
+
+def _names(value: Any) -> list[str]:
+    return list(value) if isinstance(value, dict) else [""]
 
 
 def paper_config(

@@ -107,6 +107,26 @@ class Block(nn.Module):
         x = x + self.attention(self.norm1(x), context, mask, causal)
         return x + self.mlp(self.norm2(x)) if self.mlp is not None else x
 
+    def forward_tail(self, x: Tensor, rows: int, mask: Tensor) -> Tensor:
+        """The last `rows` positions of a self-attention block: they look at all, the others are not computed.
+
+        Args:
+            x: (B, T, W).
+            rows: Positions wanted, R.
+            mask: Boolean, broadcast to (B, H, R, T).
+
+        Returns:
+            (B, R, W).
+        """
+        attention, tail = self.attention, x[:, -rows:]
+        width = x.shape[-1]
+        normed = self.norm1(x)
+        weight, bias = attention.qkv.weight, attention.qkv.bias
+        q = attention.split_heads(F.linear(normed[:, -rows:], weight[:width], bias[:width]))
+        k, v = (attention.split_heads(p) for p in F.linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1))
+        out = tail + attention.attend(q, k, v, mask)
+        return out + self.mlp(self.norm2(out)) if self.mlp is not None else out
+
 
 def init_block(block: Block, depth: int) -> None:
     """CLIP's initialisation: residual branches are scaled down with the depth of the stack.

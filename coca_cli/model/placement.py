@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from coca_cli.errors import CocaError
-
-M = TypeVar("M", bound=nn.Module)
+from coca_cli.media.images import ImageSettings
+from coca_cli.model.baselines import Baseline
+from coca_cli.model.coca import CoCa
+from coca_cli.model.loaded import Loaded
+from coca_cli.model.tokenizer import TextEncoder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A model where it runs.
+
+    Attributes:
+        model: A CoCa or a baseline, in evaluation mode.
+        tokenizer: The tokenizer that is bound to it.
+        image: How pictures become its input.
+        name: What result rows call it.
+        checkpoint: Short hash of its weights.
+        device: Where it is.
+        precision: fp32, bf16 or fp16.
+    """
+
+    model: CoCa | Baseline
+    tokenizer: TextEncoder
+    image: ImageSettings
+    name: str
+    checkpoint: str
+    device: torch.device
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the weights."""
+        return DTYPES[self.precision]
 
 
 def choose_device(name: str) -> torch.device:
@@ -42,15 +72,21 @@ def choose_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def place(model: M, device: torch.device, precision: str) -> M:
-    """Move the model and cast its weights once (autocast would cast them anew in every call).
+def place(loaded: Loaded, device: str, precision: str) -> Placed:
+    """Move a model and cast its weights once (autocast would cast them anew in every call).
 
     Args:
-        model: A model in fp32.
-        device: Where it goes.
-        precision: fp32, bf16 or fp16.
+        loaded: A model in fp32 on the CPU.
+        device: auto, cpu, cuda or mps.
+        precision: auto, fp32, bf16 or fp16.
+
+    Raises:
+        CocaError: The device is not there, or the format is not for it.
     """
-    return model.to(device=device, dtype=DTYPES[precision]).eval()
+    where = choose_device(device)
+    number_format = choose_precision(precision, where)
+    model = loaded.model.to(device=where, dtype=DTYPES[number_format]).eval()
+    return Placed(model, loaded.tokenizer, loaded.image, loaded.name, loaded.checkpoint, where, number_format)
 
 
 def _runs_bf16_well(device: torch.device) -> bool:

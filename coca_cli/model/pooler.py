@@ -45,10 +45,11 @@ class AttentionalPooler(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, context: Tensor) -> Tensor:
-        """(B, N, context_width) -> (B, Q, W)."""
+    def forward(self, context: Tensor, n_queries: int | None = None) -> Tensor:
+        """(B, N, context_width) -> (B, Q, W); with the first `n_queries` queries alone where that is asked."""
         attention = self.attention
-        q = attention.split_heads(attention.q(self.norm_queries(self.queries))[None])  # (1, H, Q, W / H)
+        queries = self.norm_queries(self.queries[:n_queries])
+        q = attention.split_heads(attention.q(queries)[None])  # (1, H, Q, W / H)
         k, v = attention.keys_values(self.norm_context(context))
         pooled = attention.attend(q.expand(len(context), -1, -1, -1), k, v)  # (B, Q, W)
         out: Tensor = self.norm(pooled)

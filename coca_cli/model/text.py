@@ -74,18 +74,34 @@ class UnimodalDecoder(nn.Module):
         that it would not see at full length.
         """
         length = tokens.shape[1]
-        if self.legacy_mask and length < self.context:
+        x, mask = self._embed_tokens(tokens)
+        for block in self.blocks:
+            x = block(x, mask=mask)
+        return TextFeatures(self._pool(x), x[:, :length])
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """The embedding (B, D) alone: the last block computes [CLS] and nothing else."""
+        x, mask = self._embed_tokens(tokens)
+        for block in self.blocks[:-1]:
+            x = block(x, mask=mask)
+        last, n_cls = self.blocks[-1], len(self.cls)
+        assert isinstance(last, Block)
+        return self._pool(last.forward_tail(x, n_cls, mask[:, :, -n_cls:]))
+
+    def _embed_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) -> the input of the first block (B, T + C, W) with [CLS] at the end, and its mask."""
+        if self.legacy_mask and tokens.shape[1] < self.context:
             # The shifted mask lets [CLS] see exactly one padding position wherever there is any.
             tokens = F.pad(tokens, (0, 1), value=self.pad_id)
         n_text, n_cls = tokens.shape[1], len(self.cls)
         x = self.embedding(tokens) + self.positions[:n_text]
         cls = self.cls + self.positions[self.context :] if self.cls_position else self.cls
-        x = torch.cat([x, cls.expand(len(x), -1, -1)], dim=1)  # (B, T + C, W)
-        mask = self._mask(tokens, n_cls)
-        for block in self.blocks:
-            x = block(x, mask=mask)
-        embedding = self.projection(self.norm(x[:, n_text:]).mean(dim=1))
-        return TextFeatures(embedding, x[:, :length])
+        return torch.cat([x, cls.expand(len(x), -1, -1)], dim=1), self._mask(tokens, n_cls)
+
+    def _pool(self, x: Tensor) -> Tensor:
+        """The embedding (B, D) from the last C positions of (B, ..., W)."""
+        embedding: Tensor = self.projection(self.norm(x[:, -len(self.cls) :]).mean(dim=1))
+        return embedding
 
     def _mask(self, tokens: Tensor, n_cls: int) -> Tensor:
         """(B, 1, T + C, T + C), True where a query may look: causal, and no padding."""

@@ -99,6 +99,13 @@ class ImageTower(nn.Module):
             pooled = self.contrastive(patches if self.parallel else tokens)[:, 0]
         return ImageFeatures(self.projection(pooled), tokens, patches)
 
+    def embed(self, images: Tensor) -> Tensor:
+        """The embedding (B, D) alone: a shared pooler asks its first query only."""
+        if self.contrastive is not None or self.generative is None:
+            return self(images).embedding  # type: ignore[no-any-return]
+        embedding: Tensor = self.projection(self.generative(self.vit(images), n_queries=1)[:, 0])
+        return embedding
+
 
 def build_pooler(config: PoolerConfig, queries: int, context_width: int) -> AttentionalPooler:
     """A pooler of the configuration's width and norms with so many queries on a sequence of that width."""

@@ -36,7 +36,7 @@ def rank_classes(logits: Tensor, k: int = 5) -> Ranking:
 
 
 def classification_scores(ranking: Ranking, labels: Tensor, n_classes: int) -> dict[str, Estimate]:
-    """top1, top5 (where there are at least 5 classes) and mean per-class recall, in [0, 1] with 95 % intervals.
+    """top-1, top-5 (where there are at least 5 classes) and mean per-class recall, in [0, 1] with 95 % intervals.
 
     Mean per-class recall is the mean over the classes that have examples, as scikit-learn's balanced accuracy.
 
@@ -47,12 +47,12 @@ def classification_scores(ranking: Ranking, labels: Tensor, n_classes: int) -> d
     """
     hits = ranking.classes == labels[:, None]  # (n, k)
     n = len(labels)
-    scores = {"top1": wilson(int(hits[:, 0].sum()), n)}
+    scores = {"top-1": wilson(int(hits[:, 0].sum()), n)}
     if n_classes >= 5:
-        scores["top5"] = wilson(int(hits[:, :5].any(dim=1).sum()), n)
+        scores["top-5"] = wilson(int(hits[:, :5].any(dim=1).sum()), n)
     counts = _count(labels, n_classes)
     correct = _count(labels[hits[:, 0]], n_classes)
-    scores["mean_per_class_recall"] = mean_of_rates(correct, counts)
+    scores["mean per-class recall"] = mean_of_rates(correct, counts)
     return scores
 
 

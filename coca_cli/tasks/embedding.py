@@ -7,88 +7,76 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from coca_cli.media.batches import Batch
-from coca_cli.media.images import ImageSettings, normalise
-from coca_cli.model.baselines import Embedder, unit_length
+from coca_cli.media.images import normalise
+from coca_cli.model.baselines import unit_length
+from coca_cli.model.placement import Placed
 from coca_cli.model.text import trim_tokens
-from coca_cli.model.tokenizer import TextEncoder
 
-TOKENS_PER_BATCH = 8192
+TOKENS_PER_BATCH = 4096
 """Text positions in one forward pass: enough to fill the cores, little enough to stay in cache."""
-
-Track = Callable[[Iterable[Tensor]], Iterable[Tensor]]
 
 
 @torch.inference_mode()
 def embed_texts(
-    model: Embedder,
-    tokenizer: TextEncoder,
-    texts: Sequence[str],
-    *,
-    device: torch.device,
-    track: Callable[[list[Tensor]], Iterable[Tensor]] | None = None,
+    placed: Placed, texts: Sequence[str], track: Callable[[list[Tensor]], Iterable[Tensor]] = iter
 ) -> Tensor:
     """Unit embeddings of texts.
 
     Every distinct text is embedded once; texts of one length go together, so that no padding is computed.
 
     Args:
-        model: CoCa or a baseline.
-        tokenizer: Its tokenizer.
+        placed: The model.
         texts: n texts.
-        device: Where the model is.
         track: Passes the batches of row numbers on, to show progress.
 
     Returns:
         (n, D) fp32 on the CPU.
     """
     distinct = list(dict.fromkeys(texts))
-    tokens = tokenizer.encode(distinct)
-    groups = _batches_by_length(tokens, model.pad_id)
-    out: Tensor | None = None
-    for rows in track(groups) if track else groups:
+    model, tokens = placed.model, placed.tokenizer.encode(distinct)
+    parts: list[Tensor] = []
+    order: list[Tensor] = []
+    for rows in track(_batches_by_length(tokens, model.pad_id)):
         batch = tokens[rows]
         if model.pad_id is not None:
             batch = trim_tokens(batch, model.pad_id)
-        embedded = unit_length(model.encode_text(batch.to(device)).embedding).cpu()
-        if out is None:
-            out = torch.empty(len(distinct), embedded.shape[1])
-        out[rows] = embedded
-    assert out is not None
+        parts.append(unit_length(model.embed_text(batch.to(placed.device))).cpu())
+        order.append(rows)
+    embedded = torch.cat(parts)[torch.argsort(torch.cat(order))]
     place = {text: row for row, text in enumerate(distinct)}
-    return out[torch.tensor([place[text] for text in texts])]
+    return embedded[torch.tensor([place[text] for text in texts])]
 
 
 def _batches_by_length(tokens: Tensor, pad_id: int | None) -> list[Tensor]:
-    """Row numbers of each batch: texts sorted by length, one length a batch, about TOKENS_PER_BATCH positions."""
+    """Row numbers of each batch: texts of one length, about TOKENS_PER_BATCH positions."""
     if pad_id is None:
         lengths = torch.full((len(tokens),), tokens.shape[1])
     else:
         positions = torch.arange(1, tokens.shape[1] + 1)
         lengths = ((tokens != pad_id) * positions).amax(dim=1)
-    order = torch.argsort(lengths, stable=True)
     found: list[Tensor] = []
-    for length in lengths.unique().tolist():
-        rows = order[lengths[order] == length]
-        found.extend(rows.split(max(1, TOKENS_PER_BATCH // max(1, length))))
+    for length in sorted(set(lengths.tolist())):
+        rows = (lengths == length).nonzero().flatten()
+        found.extend(torch.split(rows, max(1, TOKENS_PER_BATCH // max(1, length))))
     return found
 
 
 @torch.inference_mode()
-def embed_batch(
-    model: Embedder, batch: Batch, settings: ImageSettings, device: torch.device, dtype: torch.dtype
-) -> Tensor:
-    """Unit embeddings of a batch of pictures.
+def embed_pixels(placed: Placed, pixels: Tensor) -> Tensor:
+    """Unit embeddings of pictures; where the GPU's memory is too small for all at once, of one half after the other.
 
     Args:
-        model: CoCa or a baseline.
-        batch: Pixels.
-        settings: The checkpoint's image settings.
-        device: Where the model is.
-        dtype: The number format of its weights.
+        placed: The model.
+        pixels: (B, 3, size, size) uint8.
 
     Returns:
         (B, D) fp32 on the CPU.
     """
-    images = normalise(batch.pixels.to(device, non_blocking=True), settings).to(dtype)
-    return unit_length(model.encode_image(images).embedding).cpu()
+    try:
+        images = normalise(pixels.to(placed.device, non_blocking=True), placed.image).to(placed.dtype)
+        return unit_length(placed.model.embed_image(images)).cpu()
+    except torch.OutOfMemoryError:
+        if len(pixels) == 1:
+            raise
+    first, second = pixels.chunk(2)
+    return torch.cat([embed_pixels(placed, first), embed_pixels(placed, second)])

@@ -42,7 +42,11 @@ def assert_parity(config: dict[str, Any]) -> None:
         expected = theirs(images, tokens)
         found = ours(images, tokens)
         # open_clip's split poolers keep their single query as a dimension, (B, 1, D)
-        assert_same(ours.encode_image(images).embedding, theirs.encode_image(images, normalize=False).view(len(TEXTS), -1))
+        assert_same(
+            ours.encode_image(images).embedding, theirs.encode_image(images, normalize=False).view(len(TEXTS), -1)
+        )
+        assert_same(ours.embed_image(images), ours.encode_image(images).embedding)
+        assert_same(ours.embed_text(tokens), ours.encode_text(tokens).embedding)
         assert_same(ours.encode_text(tokens).embedding, theirs.encode_text(tokens, normalize=False))
         assert_same(ours.encode_image(images).tokens, theirs._encode_image(images)[1])
     assert_same(found.image_embedding, expected["image_features"].view(len(TEXTS), -1))

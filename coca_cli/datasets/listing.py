@@ -1,0 +1,38 @@
+"""What `coca data list` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coca_cli.datasets.example import Dataset, Scheme
+
+
+def describe_datasets(entries: Sequence[Dataset | Scheme]) -> str:
+    """One paragraph per dataset: name, task, splits, source, licence, and the files it expects.
+
+    Args:
+        entries: Datasets and schemes, in the order to print.
+    """
+    datasets = [entry for entry in entries if isinstance(entry, Dataset)]
+    schemes = [entry for entry in entries if isinstance(entry, Scheme)]
+    built_in = [_paragraph(d) for d in datasets if d.built_in]
+    on_disk = [_paragraph(d) for d in datasets if not d.built_in]
+    yours = [f"{s.name}:{s.argument}  {s.description}\n{_indent(s.layout)}" for s in schemes]
+    parts = [
+        "Built in, nothing to fetch:",
+        *built_in,
+        "On disk, below --data-root (or COCA_DATA):",
+        *on_disk,
+        "Your own files:",
+        *yours,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _paragraph(dataset: Dataset) -> str:
+    head = f"{dataset.name}  {dataset.task}, splits {', '.join(dataset.splits)}; {dataset.source}; {dataset.licence}"
+    return head if dataset.built_in else f"{head}\n{_indent(dataset.layout)}"
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())

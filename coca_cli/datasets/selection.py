@@ -1,0 +1,75 @@
+"""What the user asked to evaluate: which split, which examples of it, in which words."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from coca_cli.datasets.example import Dataset, Example, Prompts
+from coca_cli.datasets.image_folder import check_split
+from coca_cli.datasets.prompt_files import override_prompts
+from coca_cli.datasets.templates import GENERAL_TEMPLATES
+from coca_cli.errors import CocaError, MissingFile
+
+
+class Selection(NamedTuple):
+    """Examples to evaluate.
+
+    Attributes:
+        split: The split they come from.
+        examples: In the dataset's order.
+        unlabelled: How many of the split were left out because they have no class.
+    """
+
+    split: str
+    examples: list[Example]
+    unlabelled: int
+
+
+def select_labelled(dataset: Dataset, root: Path, split: str | None, limit: int | None) -> Selection:
+    """The labelled examples of a split.
+
+    Args:
+        dataset: The dataset.
+        root: The data root.
+        split: Its name; None for the one that is evaluated by default.
+        limit: The first so many; None for all.
+
+    Raises:
+        UnknownName: The dataset has no such split.
+        MissingFile: The dataset's files are not there.
+        CocaError: The dataset has no classes.
+    """
+    if split is not None:
+        check_split(dataset.name, split, dataset.splits)
+    if dataset.prompts is None:
+        raise CocaError(f"{dataset.name} has no classes: it cannot be classified; see coca data list for what can")
+    chosen = split or dataset.splits[0]
+    examples = list(islice(dataset.read(root, chosen), limit))
+    labelled = [example for example in examples if example.label is not None]
+    if not labelled:
+        raise MissingFile(f"{dataset.name} {chosen}: none of its {len(examples):,} examples has a class label")
+    return Selection(chosen, labelled, len(examples) - len(labelled))
+
+
+def select_prompts(dataset: Dataset, root: Path, class_names: Path | None, templates: Path | None) -> Prompts:
+    """The dataset's class names and templates, or the user's own.
+
+    Args:
+        dataset: A dataset with classes.
+        root: The data root.
+        class_names: See `override_prompts`.
+        templates: See `override_prompts`.
+
+    Raises:
+        MissingFile: The dataset has no class names and the user gave none.
+    """
+    assert dataset.prompts is not None
+    try:
+        own = dataset.prompts(root)
+    except MissingFile:
+        if class_names is None:
+            raise
+        own = Prompts((), GENERAL_TEMPLATES)
+    return override_prompts(own, class_names, templates)

@@ -1,0 +1,90 @@
+"""Scores -> rows of the store, with all that tells one run from another."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from coca_cli import __version__
+from coca_cli.datasets.example import Dataset
+from coca_cli.model.placement import Placed
+from coca_cli.results import Result, Run, Store, installed_versions, settings_hash, utc_now
+from coca_cli.tasks.intervals import Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One evaluation on its way into the store.
+
+    Attributes:
+        task: Such as "zeroshot".
+        dataset: What was evaluated.
+        split: Which part.
+        placed: The model.
+        settings: Every setting that can move the number.
+        seed: Seed of all randomness.
+        started: time.monotonic() at the beginning.
+    """
+
+    task: str
+    dataset: Dataset
+    split: str
+    placed: Placed
+    settings: Mapping[str, object]
+    seed: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def record(self, store: Store, scores: Mapping[str, Estimate], n: int, skipped: Mapping[str, str]) -> list[Result]:
+        """Append one row per score, in points.
+
+        Args:
+            store: Where to.
+            scores: Metric -> estimate in [0, 1].
+            n: Examples scored.
+            skipped: Example id -> why it could not be read.
+
+        Returns:
+            The rows.
+        """
+        when, seconds = utc_now(), round(time.monotonic() - self.started, 3)
+        rows = [
+            Result(
+                task=self.task,
+                dataset=self.dataset.name,
+                dataset_version=self.dataset.version,
+                split=self.split,
+                metric=metric,
+                value=100 * estimate.value,
+                low=100 * estimate.low,
+                high=100 * estimate.high,
+                n=n,
+                skipped=len(skipped),
+                model=self.placed.name,
+                checkpoint=self.placed.checkpoint,
+                settings=settings_hash(self.settings),
+                seed=self.seed,
+                device=self.placed.device.type,
+                precision=self.placed.precision,
+                seconds=seconds,
+                coca=__version__,
+                torch=version("torch"),
+                when=when,
+            )
+            for metric, estimate in scores.items()
+        ]
+        run = Run(
+            task=self.task,
+            dataset=self.dataset.name,
+            command=shlex.join(["coca", *sys.argv[1:]]),
+            settings=self.settings,
+            skipped=list(skipped.items()),
+            versions=installed_versions(),
+            seconds=seconds,
+            when=when,
+        )
+        store.append(rows, run)
+        return rows

@@ -1,0 +1,120 @@
+"""The straight path of `coca eval zeroshot`, from a dataset to its rows in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from coca_cli.datasets.example import Dataset, Prompts
+from coca_cli.datasets.selection import select_labelled, select_prompts
+from coca_cli.media.batches import Skipped, batches
+from coca_cli.model.placement import Placed
+from coca_cli.progress import Reporter
+from coca_cli.results import Result, Store
+from coca_cli.tasks.classifier_cache import cached_classifier, classifier_path
+from coca_cli.tasks.predictions import check_predictions_path, write_predictions
+from coca_cli.tasks.recording import Evaluation
+from coca_cli.tasks.zeroshot import build_classifier, evaluate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroShotRequest:
+    """What to evaluate, and how.
+
+    Attributes:
+        dataset: A dataset with classes.
+        root: The data root.
+        split: None for the one that is evaluated by default.
+        class_names: A file with other class names.
+        templates: A file with other templates.
+        predictions: A file for what was said of each example.
+        cache: Where class embeddings are kept; None for nowhere.
+        limit: The first so many examples.
+        batch_size: Pictures in one forward pass.
+        workers: Decoding threads.
+        strict: Stop at the first unreadable picture.
+        seed: Written into the rows; nothing here is random.
+    """
+
+    dataset: Dataset
+    root: Path
+    split: str | None = None
+    class_names: Path | None = None
+    templates: Path | None = None
+    predictions: Path | None = None
+    cache: Path | None = None
+    limit: int | None = None
+    batch_size: int = 64
+    workers: int | None = None
+    strict: bool = False
+    seed: int = 0
+
+
+def check_request(request: ZeroShotRequest, store: Store) -> None:
+    """Find the mistakes that can be found before a model is loaded.
+
+    Raises:
+        CocaError: Files are missing or cannot be written, or the dataset has no classes.
+    """
+    store.check_writable()
+    if request.predictions is not None:
+        check_predictions_path(request.predictions)
+    select_labelled(request.dataset, request.root, request.split, 1)
+    select_prompts(request.dataset, request.root, request.class_names, request.templates)
+
+
+def run_zeroshot(request: ZeroShotRequest, placed: Placed, store: Store, reporter: Reporter) -> list[Result]:
+    """Evaluate and record.
+
+    Returns:
+        The rows that were appended to the store.
+
+    Raises:
+        CocaError: Data or words are missing or broken; see the functions called.
+    """
+    dataset = request.dataset
+    prompts = select_prompts(dataset, request.root, request.class_names, request.templates)
+    split, examples, unlabelled = select_labelled(dataset, request.root, request.split, request.limit)
+    if unlabelled:
+        reporter.notice(f"{unlabelled:,} examples of {dataset.name} {split} have no class and are left out")
+    evaluation = Evaluation(
+        task="zeroshot",
+        dataset=dataset,
+        split=split,
+        placed=placed,
+        seed=request.seed,
+        settings={"prompts": prompts._asdict(), "limit": request.limit, "image": placed.image.size},
+    )
+    classifier = _classifier(request.cache, placed, prompts, reporter)
+    skipped = Skipped(strict=request.strict)
+    stream = batches(
+        examples,
+        placed.image,
+        batch_size=request.batch_size,
+        skipped=skipped,
+        workers=request.workers,
+        border=dataset.border,
+    )
+    shown = reporter.track(stream, total=len(examples), label=f"{dataset.name} {split}", size=lambda b: len(b.examples))
+    outcome = evaluate(placed, classifier, shown)
+    for reason in list(skipped.reasons.values())[:10]:
+        reporter.warn(f"left out: {reason}")
+    if request.predictions is not None:
+        write_predictions(request.predictions, outcome.ids, outcome.labels, outcome.ranking, prompts.class_names)
+    return evaluation.record(store, outcome.scores, len(outcome.ids), skipped.reasons)
+
+
+def _classifier(cache: Path | None, placed: Placed, prompts: Prompts, reporter: Reporter) -> Tensor:
+    total = len(prompts.class_names) * len(prompts.templates)
+
+    def build() -> Tensor:
+        return build_classifier(
+            placed, prompts, lambda groups: reporter.track(groups, total=total, label="prompts", size=len)
+        )
+
+    if cache is None:
+        return build()
+    path = classifier_path(cache, placed, prompts)
+    return cached_classifier(path, len(prompts.class_names), build, reporter.warn)

@@ -1,0 +1,51 @@
+"""Random crops and flips of training pictures, reproducible for each picture and epoch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from coca_cli.media.images import ImageSettings, fit_image
+
+ASPECT = (3 / 4, 4 / 3)
+TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What is done to a training picture.
+
+    Attributes:
+        min_area: Smallest part of the picture that a crop keeps; 1 keeps pictures as evaluation sees them.
+        flip: Mirror half of the pictures (wrong where captions speak of left and right).
+    """
+
+    min_area: float = 0.9
+    flip: bool = False
+
+    def __call__(self, picture: Image.Image, settings: ImageSettings, random: np.random.Generator) -> NDArray[np.uint8]:
+        """A random view of an RGB picture, (3, size, size) uint8."""
+        box = self._crop(picture.width, picture.height, random) if self.min_area < 1 else None
+        mirrored = self.flip and random.random() < 0.5
+        if box is None:
+            pixels = fit_image(picture, settings)
+        else:
+            how = Image.Resampling.BICUBIC if settings.interpolation == "bicubic" else Image.Resampling.BILINEAR
+            resized = picture.resize((settings.size, settings.size), how, box=box)
+            pixels = np.asarray(resized).transpose(2, 0, 1)
+        return pixels[:, :, ::-1] if mirrored else pixels
+
+    def _crop(self, width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int] | None:
+        """A box with min_area to 1 of the area and an aspect ratio from 3/4 to 4/3, or None where none fits."""
+        for _ in range(TRIES):
+            area = width * height * random.uniform(self.min_area, 1.0)
+            ratio = math.exp(random.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                left, top = int(random.integers(0, width - w + 1)), int(random.integers(0, height - h + 1))
+                return left, top, left + w, top + h
+        return None

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from coca_cli.cli import main
+from coca_cli.results import KINDS, Result, Run, Store, settings_hash
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with two runs on digits, equal but for the time, and one on imagenet."""
+    folder = tmp_path / "results"
+    for dataset, value, day in (("digits", 90.0, 1), ("digits", 91.0, 2), ("imagenet", 75.0, 3)):
+        when = f"2025-01-{day:02}T00:00:00Z"
+        values: dict[str, object] = {
+            name: {"str": name, "int": 1, "float": value}[kind] for name, kind in KINDS.items()
+        }
+        values |= {"task": "zeroshot", "dataset": dataset, "metric": "top-1", "when": when, "model": f"coca_{dataset}"}
+        row = Result(**(values | {"settings": settings_hash({})}))  # type: ignore[arg-type]
+        run = Run(task="zeroshot", dataset=dataset, command="coca", settings={}, versions={}, seconds=1.0, when=when)
+        Store(folder).append([row], run)
+    return folder
+
+
+def call(*words: object) -> int:
+    with pytest.raises(SystemExit) as exit:
+        main(["report", *map(str, words)])
+    return int(exit.value.code or 0)
+
+
+def read_values(text: str) -> list[str]:
+    return [line["value"] for line in csv.DictReader(io.StringIO(text))]
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ([], ["91.0", "75.0"]),
+        (["--all"], ["90.0", "91.0", "75.0"]),
+        (["--dataset", "digits"], ["91.0"]),
+        (["--dataset", "digits", "--all"], ["90.0", "91.0"]),
+        (["-m", "coca_im*"], ["75.0"]),
+        (["--task", "zeroshot"], ["91.0", "75.0"]),
+    ],
+)
+def test_report_prints_the_wanted_rows(
+    store: Path, capsys: pytest.CaptureFixture[str], words: list[str], values: list[str]
+) -> None:
+    assert call("--results", store, "--format", "csv", *words) == 0
+    out, err = capsys.readouterr()
+    assert read_values(out) == values
+    assert err == ""
+
+
+@pytest.mark.parametrize(("format", "start"), [("table", "zeroshot\n"), ("markdown", "### zeroshot"), ("json", "[\n")])
+def test_report_prints_every_format(store: Path, capsys: pytest.CaptureFixture[str], format: str, start: str) -> None:
+    assert call("--results", store, "--format", format) == 0
+    assert capsys.readouterr().out.startswith(start)
+
+
+def test_report_finds_the_store_by_the_environment(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COCA_RESULTS", str(store))
+    assert call("--format", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+def test_report_finds_the_store_in_the_working_folder(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COCA_RESULTS", raising=False)
+    monkeypatch.chdir(store.parent)
+    assert call("--format", "csv") == 0
+    assert read_values(capsys.readouterr().out) == ["91.0", "75.0"]
+
+
+def test_report_writes_a_file(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", store, "--output", tmp_path / "table.csv") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"coca: wrote 2 rows to {tmp_path / 'table.csv'}\n"
+    assert read_values((tmp_path / "table.csv").read_text()) == ["91.0", "75.0"]
+
+
+def test_report_wide_shows_the_settings(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", store, "--wide") == 0
+    assert f"settings={settings_hash({})}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_report_without_results_says_what_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], exists: bool
+) -> None:
+    folder = tmp_path / "results"
+    if exists:
+        folder.mkdir()
+    assert call("--results", folder) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"coca: no results in {folder} yet. Run coca demo or coca eval zeroshot first, ")
+
+
+def test_report_of_an_unknown_dataset_names_those_that_exist(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", store, "--dataset", "cifar") == 1
+    assert "no result has the dataset 'cifar'. The store has: digits, imagenet." in capsys.readouterr().err
+
+
+def test_report_refuses_another_format(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", store, "--format", "html") == 2
+    assert "html" in capsys.readouterr().err

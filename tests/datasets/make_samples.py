@@ -1,0 +1,163 @@
+"""Writes tests/samples: each dataset's real layout, with a few tiny drawn pictures in it.
+
+Run it as `python tests/datasets/make_samples.py` after a change here; what it writes is committed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import struct
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+SIDE = 24  # pixels
+
+IMAGENET = (
+    "imagenet/val/n01440764/ILSVRC2012_val_00000293.JPEG",
+    "imagenet/val/n01440764/ILSVRC2012_val_00002138.JPEG",
+    "imagenet/val/n01443537/ILSVRC2012_val_00000236.JPEG",
+    "imagenet/val/n15075141/ILSVRC2012_val_00001149.JPEG",
+    "imagenet/train/n01440764/n01440764_10026.JPEG",
+    "imagenet/train/n01443537/n01443537_10007.JPEG",
+)
+IMAGENET_V2 = tuple(
+    f"imagenetv2-matched-frequency-format-val/{name}" for name in ("0/0a.jpeg", "2/2b.jpeg", "10/1c.jpeg")
+)
+IMAGENET_A = (
+    "imagenet-a/n01498041/0.000116_digital clock _ digital clock_0.865662.jpg",
+    "imagenet-a/n02007558/0.000032_cabbage butterfly _ cabbage butterfly_0.99.jpg",
+)
+IMAGENET_R = ("imagenet-r/n01443537/art_0.jpg", "imagenet-r/n01443537/toy_1.jpg", "imagenet-r/n07920052/origami_3.jpg")
+IMAGENET_SKETCH = ("sketch/n01440764/sketch_0.JPEG", "sketch/n15075141/sketch_7.JPEG")
+CIFAR10 = tuple(
+    f"cifar10/{split}/{name}/000{number}.png"
+    for split in ("test", "train")
+    for number, name in enumerate(("airplane", "cat", "truck"))
+)
+FOLDER = tuple(
+    f"{split}/{name}"
+    for split in ("train", "val", "test")
+    for name in ("cat/whiskers.jpg", "hot_dog/with onions.png", "hot_dog/2024/street.webp")
+)
+OBJECTNET_IMAGES = (
+    "alarm_clock/42d42cf4b12b41c.png",
+    "alarm_clock/693607a663e3472.png",
+    "hair_dryer/7ee6baf1e7da4f9.png",
+    "squeegee/0a1b2c3d4e5f607.png",
+)
+OBJECTNET_MAPPINGS = {
+    "folder_to_objectnet_label.json": {
+        "squeegee": "Squeegee",
+        "hair_dryer": "Hair dryer",
+        "alarm_clock": "Alarm clock",
+    },
+    "objectnet_to_imagenet_1k.json": {
+        "Alarm clock": "analog clock; digital clock",
+        "Hair dryer": "hand blower, blow dryer, blow drier, hair dryer, hair drier",
+    },
+    "pytorch_to_imagenet_2012_id.json": {"409": 1, "530": 2, "589": 0},
+    "imagenet_to_label_2012_v2": (
+        "hand blower, blow dryer, blow drier, hair dryer, hair drier",
+        "analog clock",
+        "digital clock",
+    ),
+}
+
+
+def gradient(seed: int, side: int = SIDE) -> np.ndarray:
+    """A smooth picture, (side, side, 3) uint8, another one for each seed."""
+    steps = np.linspace(0, 255, side)
+    planes = [np.add.outer(steps * (seed * k % 7) / 6, steps * (seed + k) % 256) % 256 for k in (1, 2, 3)]
+    return np.stack(planes, axis=-1).astype(np.uint8)
+
+
+def bordered(picture: np.ndarray) -> np.ndarray:
+    """The picture with ObjectNet's red border of two pixels around it."""
+    framed = np.full((picture.shape[0] + 4, picture.shape[1] + 4, 3), (255, 0, 0), np.uint8)
+    framed[2:-2, 2:-2] = picture
+    return framed
+
+
+class _Python2Pickler(pickle._Pickler):  # the pure Python one can be taught how Python 2 wrote texts
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
+
+    def _save_text(self, text: str | bytes) -> None:
+        content = text if isinstance(text, bytes) else text.encode("latin-1")
+        if len(content) < 256:
+            self.write(pickle.SHORT_BINSTRING + struct.pack("<B", len(content)) + content)
+        else:
+            self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(text)
+
+    dispatch[bytes] = dispatch[str] = _save_text
+
+
+def python2_pickle(value: Any) -> bytes:
+    """The value as Python 2 and the NumPy of its time pickled it with protocol 2: texts are bytes."""
+    stream = io.BytesIO()
+    _Python2Pickler(stream, protocol=2).dump(value)
+    return stream.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+def cifar100_batch(labels: list[int]) -> dict[str, Any]:
+    """The fields of one of CIFAR-100's files, with as many drawn pictures as labels."""
+    planes = [gradient(label, 32).transpose(2, 0, 1).reshape(-1) for label in labels]
+    return {
+        "filenames": [f"drawn_s_{index:06d}.png" for index in range(len(labels))],
+        "batch_label": "a small sample",
+        "fine_labels": labels,
+        "coarse_labels": [label // 5 for label in labels],
+        "data": np.stack(planes),
+    }
+
+
+def save_pictures(folder: Path, names: tuple[str, ...], side: int = SIDE) -> None:
+    """Draw one picture per name."""
+    for seed, name in enumerate(names, start=1):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(gradient(seed, side)).save(folder / name)
+
+
+def save_objectnet(folder: Path) -> None:
+    """ObjectNet with three classes, one of them not ImageNet's, and its four mapping files cut down to them."""
+    for seed, name in enumerate(OBJECTNET_IMAGES, start=1):
+        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(bordered(gradient(seed))).save(folder / "images" / name)
+    (folder / "mappings").mkdir(exist_ok=True)
+    for name, content in OBJECTNET_MAPPINGS.items():
+        text = json.dumps(content, indent=2) if isinstance(content, dict) else "\n".join(content)
+        (folder / "mappings" / name).write_text(text + "\n", encoding="utf-8")
+
+
+def save_cifar100(folder: Path, class_names: list[str]) -> None:
+    """CIFAR-100 as its authors ship it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "test").write_bytes(python2_pickle(cifar100_batch([0, 99, 1])))
+    (folder / "train").write_bytes(python2_pickle(cifar100_batch([1, 98])))
+    (folder / "meta").write_bytes(python2_pickle({"fine_label_names": class_names}))
+
+
+def main(samples: Path = SAMPLES) -> None:
+    """Write every sample below the folder."""
+    save_pictures(samples / "imagenet", IMAGENET)
+    save_pictures(samples / "imagenet-v2", IMAGENET_V2)
+    save_pictures(samples / "imagenet-a", IMAGENET_A)
+    save_pictures(samples / "imagenet-r", IMAGENET_R)
+    save_pictures(samples / "imagenet-sketch", IMAGENET_SKETCH)
+    save_pictures(samples / "cifar10", CIFAR10, 32)
+    save_pictures(samples / "folder", FOLDER)
+    save_objectnet(samples / "objectnet/objectnet/objectnet-1.0")
+    facts = Path(__file__).parents[2] / "coca_cli/datasets/facts/cifar100_classes.txt"
+    class_names = [line for line in facts.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    save_cifar100(samples / "cifar100/cifar100/cifar-100-python", class_names)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
