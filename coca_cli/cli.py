@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from coca_cli import __version__
-from coca_cli.commands import data, eval, models, pretrain, report
+from coca_cli.commands import data, demo, eval, models, pretrain, report
 from coca_cli.errors import CocaError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -26,6 +26,7 @@ eval_app = typer.Typer(help="Score a model on a benchmark.", no_args_is_help=Tru
 data_app = typer.Typer(help="Datasets: what exists, and what is made from them.", no_args_is_help=True)
 models_app = typer.Typer(help="Presets and checkpoints: list, look at, convert.", no_args_is_help=True)
 
+app.command("demo")(demo.demo)
 app.command("pretrain", no_args_is_help=True)(pretrain.pretrain)
 app.add_typer(eval_app, name="eval")
 eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)

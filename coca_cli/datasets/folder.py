@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from coca_cli.datasets.example import Dataset, Example, Prompts, Scheme
 from coca_cli.datasets.image_folder import check_split, list_class_folders, missing, read_class_folders, visible_entries
-from coca_cli.datasets.templates import GENERAL_TEMPLATES
+from coca_cli.datasets.prompt_files import read_lines, read_templates
 from coca_cli.errors import BadExample
 
 SPLIT_NAMES = ("test", "val", "valid", "validation", "train")  # the first that is there is evaluated by default
@@ -83,19 +83,13 @@ def _read(dataset: str, folder: Path, splits: dict[str, Path], root: Path, split
 
 def _prompts(folder: Path, splits: dict[str, Path], root: Path) -> Prompts:
     """Class names and templates; `root` is not looked at."""
-    templates = _read_lines(folder / TEMPLATES_FILE) or GENERAL_TEMPLATES
-    for template in templates:
-        if "{c}" not in template:
-            raise BadExample(
-                f"{folder / TEMPLATES_FILE}: {template!r} does not say where the class name goes; write {{c}} there"
-            )
-    return Prompts(_classes(folder, splits).names, templates)
+    return Prompts(_classes(folder, splits).names, read_templates(folder / TEMPLATES_FILE))
 
 
 def _classes(folder: Path, splits: dict[str, Path]) -> Classes:
     """The classes of all splits together, so that a label means the same class in each of them."""
     folders = sorted({name for below in splits.values() for name in list_class_folders(below, LAYOUT)})
-    lines = _read_lines(folder / CLASS_NAMES_FILE)
+    lines = read_lines(folder / CLASS_NAMES_FILE)
     if any("\t" in line for line in lines):
         return _named_folders(folder / CLASS_NAMES_FILE, lines, folders)
     if lines and len(lines) != len(folders):
@@ -120,20 +114,6 @@ def _named_folders(file: Path, lines: tuple[str, ...], folders: list[str]) -> Cl
     if unlisted:
         raise BadExample(f"{file} does not list the class folder {unlisted[0]!r}; add its line or move it elsewhere")
     return Classes(labels, tuple(pair[1] for pair in pairs))
-
-
-def _read_lines(file: Path) -> tuple[str, ...]:
-    """The lines of a small text file; () where it is not there."""
-    if not file.is_file():
-        return ()
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").rstrip().splitlines()]
-    except UnicodeDecodeError as error:
-        raise BadExample(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    if not all(lines):
-        # Dropping it could shift every later name by one class.
-        raise BadExample(f"line {lines.index('') + 1} of {file} is empty; remove or fill it")
-    return tuple(lines)
 
 
 FOLDER = Scheme(

@@ -1,4 +1,4 @@
-"""The user's own class names and templates, from files."""
+"""Class names and templates from files: those beside a dataset, and the user's own in their place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,46 @@ from pathlib import Path
 from typing import Any
 
 from coca_cli.datasets.example import Prompts
+from coca_cli.datasets.templates import GENERAL_TEMPLATES
 from coca_cli.errors import BadExample, CocaError, MissingFile
+
+
+def read_lines(path: Path) -> tuple[str, ...]:
+    """The lines of a small text file that lies beside a dataset; () where there is none.
+
+    Raises:
+        BadExample: It is not UTF-8, or has an empty line between others: dropping it could shift every later name.
+    """
+    if not path.is_file():
+        return ()
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    except UnicodeDecodeError as error:
+        raise BadExample(f"{path} is not UTF-8 text (byte {error.start}): write it as UTF-8") from error
+    if not all(lines):
+        raise BadExample(f"{path}: line {lines.index('') + 1} is empty, but every line counts: fill or remove it")
+    return tuple(lines)
+
+
+def read_templates(path: Path) -> tuple[str, ...]:
+    """The templates in a text file beside a dataset; the general ones where there is none.
+
+    Raises:
+        BadExample: A template has no place for the class name.
+    """
+    return check_templates(read_lines(path) or GENERAL_TEMPLATES, path)
+
+
+def check_templates(templates: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    """The same templates, each with `{c}` in it.
+
+    Raises:
+        BadExample: One has no place for the class name.
+    """
+    for template in templates:
+        if "{c}" not in template:
+            raise BadExample(f"{path}: the template {template!r} has no {{c}} where the class name goes")
+    return templates
 
 
 def override_prompts(prompts: Prompts, class_names: Path | None, templates: Path | None) -> Prompts:
@@ -41,10 +80,7 @@ def override_prompts(prompts: Prompts, class_names: Path | None, templates: Path
         found = _read(templates)
         if isinstance(found, dict):
             raise BadExample(f"{templates} should be a list of templates, not names with values")
-        sentences = tuple(template.replace("{}", "{c}") for template in found)
-        without = [template for template in sentences if "{c}" not in template]
-        if without:
-            raise BadExample(f"{templates}: the template {without[0]!r} has no {{c}} where the class name goes")
+        sentences = check_templates(tuple(template.replace("{}", "{c}") for template in found), templates)
     return Prompts(names, sentences)
 
 

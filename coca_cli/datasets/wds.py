@@ -14,8 +14,8 @@ from typing import Any
 
 from coca_cli.datasets.example import Dataset, Example, Member, Prompts, Scheme, Task
 from coca_cli.datasets.image_folder import check_split, is_picture
+from coca_cli.datasets.prompt_files import read_lines, read_templates
 from coca_cli.datasets.shards import Entry, expand_shards, is_visible, natural_order, read_shard
-from coca_cli.datasets.templates import GENERAL_TEMPLATES
 from coca_cli.errors import BadExample, MissingFile
 
 CLASS_NAMES_FILE = "classnames.txt"
@@ -143,7 +143,7 @@ def _guess_task(shards: Shards) -> Task:
 
 def _read(shards: Shards, root: Path, split: str) -> Iterator[Example]:
     """The examples of one split; `root` is not looked at, since the user named a path."""
-    listed = _read_lines(_beside(shards, CLASS_NAMES_FILE))
+    listed = read_lines(_beside(shards, CLASS_NAMES_FILE))
     classes = _Classes(shards, listed)
     for shard in shards.of(split):
         place = shard.relative_to(shards.folder).as_posix()
@@ -247,18 +247,13 @@ class _Classes:
 
 def _prompts(shards: Shards, root: Path) -> Prompts:
     """Class names and templates, from the files beside the shards or from the shards; `root` is not looked at."""
-    names = _read_lines(_beside(shards, CLASS_NAMES_FILE)) or _scan_class_names(shards)
+    names = read_lines(_beside(shards, CLASS_NAMES_FILE)) or _scan_class_names(shards)
     if not names:
         raise MissingFile(
             f"{_beside(shards, CLASS_NAMES_FILE)} is missing or empty, and no KEY.json in the shards names a class: "
             "write it, one class name a line in the order of the class indices, or pass --classnames FILE"
         )
-    templates_file = _beside(shards, TEMPLATES_FILE)
-    templates = _read_lines(templates_file) or GENERAL_TEMPLATES
-    for template in templates:
-        if "{c}" not in template:
-            raise BadExample(f"{templates_file}: the template {template!r} has no {{c}} where the class name goes")
-    return Prompts(names, templates)
+    return Prompts(names, read_templates(_beside(shards, TEMPLATES_FILE)))
 
 
 def _beside(shards: Shards, name: str) -> Path:
@@ -266,19 +261,6 @@ def _beside(shards: Shards, name: str) -> Path:
     inside = shards.folder / name
     above = shards.folder.parent / name
     return above if shards.folder.name in SPLIT_WORDS and not inside.is_file() and above.is_file() else inside
-
-
-def _read_lines(path: Path) -> tuple[str, ...]:
-    """The lines of a small text file; () where it is not there."""
-    if not path.is_file():
-        return ()
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().split("\n")]
-    except UnicodeDecodeError as error:
-        raise BadExample(f"{path} is not UTF-8 text (byte {error.start}): write it as UTF-8") from error
-    if not all(lines):
-        raise BadExample(f"{path}: line {lines.index('') + 1} is empty, but every line counts: fill or remove it")
-    return tuple(lines)
 
 
 def _scan_class_names(shards: Shards) -> tuple[str, ...]:

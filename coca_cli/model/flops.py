@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import CoCaConfig
-from coca_cli.model.text import TextFeatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +34,13 @@ class Cost:
 def measure_cost(config: CoCaConfig) -> Cost:
     """Count on the meta device: nothing is computed and no memory is taken."""
     with torch.device("meta"):
-        model = CoCa(config).eval()
+        model = CoCa(config).eval().requires_grad_(False)
         images = torch.empty(1, 3, config.image.size, config.image.size)
         tokens = torch.empty(1, config.text.context, dtype=torch.long)
-    with torch.no_grad():
-        image = model.encode_image(images)
-        text = TextFeatures(*model.encode_text(tokens))
-        per_picture = _count(partial(model.encode_image, images))
-        per_text = _count(partial(model.encode_text, tokens))
-        per_caption = per_text + _count(partial(model.decode, text, image))
+    image, text = model.encode_image(images), model.encode_text(tokens)
+    per_picture = _count(partial(model.encode_image, images))
+    per_text = _count(partial(model.encode_text, tokens))
+    per_caption = per_text + _count(partial(model.decode, text, image))
     poolers = [p for p in (model.image.generative, model.image.contrastive) if p is not None]
     parameters = {
         "image encoder": _size(model.image.vit),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -74,6 +75,12 @@ def pad_ids(rows: Sequence[Sequence[int]], *, bos: int, eos: int, pad: int, cont
     return out
 
 
+def words_before_end(ids: Sequence[int], *, bos: int, eos: int, pad: int) -> list[int]:
+    """The ids before the first end id, without begin and padding."""
+    before = itertools.takewhile(lambda token: token != eos, map(int, ids))
+    return [token for token in before if token not in (bos, pad)]
+
+
 class ClipTokenizer:
     """CLIP's byte-pair encoding with 49,408 words, lower case. Padding shares id 0 with "!", as in all CLIP models.
 
@@ -95,12 +102,7 @@ class ClipTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids, up to the end token."""
-        kept = []
-        for token in ids:
-            if token == self.eos_id:
-                break
-            if token not in (self.bos_id, self.pad_id):
-                kept.append(int(token))
+        kept = words_before_end(ids, bos=self.bos_id, eos=self.eos_id, pad=self.pad_id)
         text: str = self._bpe.decode(kept)
         return text.strip()
 
@@ -147,12 +149,7 @@ class SentencePieceTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids, up to the end token."""
-        kept = []
-        for token in ids:
-            if token == self.eos_id:
-                break
-            if token not in (self.bos_id, self.pad_id):
-                kept.append(int(token))
+        kept = words_before_end(ids, bos=self.bos_id, eos=self.eos_id, pad=self.pad_id)
         text: str = self._pieces.decode(kept)
         return text
 

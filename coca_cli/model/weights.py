@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +40,9 @@ def read_weights(path: Path) -> Weights:
         except (SafetensorError, OSError) as error:
             raise BadCheckpoint(f"{path} is no readable safetensors file ({error}); fetch it again") from None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch muses about the pickle's protocol; what counts is said below
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadCheckpoint(
             f"{path} was not loaded: it holds more than tensors and could run code when opened "

@@ -96,12 +96,12 @@ def test_display_names_by_folder_set_the_order_and_may_name_absent_classes(tmp_p
     ("content", "message"),
     [
         (b"one\n", "has 1 names for 2 class folders; write one a line"),
-        (b"one\n\nthree\n", "line 2 of .* is empty; remove or fill it"),
+        (b"one\n\nthree\n", "line 2 is empty, but every line counts: fill or remove it"),
         (b"a\tant\nbee\n", "line 2 of .* is 'bee'; every line must be FOLDER<TAB>NAME"),
         (b"a\tant\nb\t\n", "every line must be FOLDER<TAB>NAME"),
         (b"a\tant\na\tbee\n", "lists 2 folders, but only 1 different ones; list each once"),
         (b"a\tant\nc\tcow\n", "does not list the class folder 'b'; add its line"),
-        (b"\xe4pfel\nbirne\n", r"is not UTF-8 text \(byte 0\); save it as UTF-8"),
+        (b"\xe4pfel\nbirne\n", r"is not UTF-8 text \(byte 0\): write it as UTF-8"),
     ],
 )
 def test_bad_class_names(tmp_path: Path, content: bytes, message: str) -> None:
@@ -123,7 +123,7 @@ def test_own_templates(tmp_path: Path) -> None:
     assert dataset.prompts(NO_ROOT).templates == ("a drawing of {c}.", "{c}")
 
     (tmp_path / "templates.txt").write_text("a drawing of {}.\n", encoding="utf-8")
-    with pytest.raises(BadExample, match=r"'a drawing of \{\}\.' does not say where the class name goes; write \{c\}"):
+    with pytest.raises(BadExample, match=r"the template 'a drawing of \{\}\.' has no \{c\} where the class name goes"):
         dataset.prompts(NO_ROOT)
 
 
