@@ -16,10 +16,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Hand out a temporary name beside `path`; rename it to `path` when the block ends well, else remove it.
 
     Raises:
-        CocaError: The folder cannot be written.
+        CocaError: The folder cannot be written, or is itself in the file's place.
     """
     make_folder(path.parent)
     try:
+        if path.is_dir():
+            raise CocaError(f"cannot write the file {path}: a folder of that name is in its place; choose another name")
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
         raise CocaError(f"cannot write {path}: {error.strerror}; choose another place") from None

@@ -65,12 +65,12 @@ class Reporter:
 
     def _bar(self, items: Iterable[T], total: int | None, label: str, size: Callable[[T], int]) -> Iterator[T]:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _RateColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", style="dim"),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
             task = progress.add_task(label, total=total, detail="")

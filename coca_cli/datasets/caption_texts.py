@@ -17,15 +17,17 @@ def read_texts(text: str, root: Path) -> Iterator[str]:
         root: The data root, for named datasets.
 
     Raises:
-        MissingFile: The text file is not there.
+        MissingFile: The text file is not there or cannot be opened.
         BadExample: It is not UTF-8.
     """
     path = Path(text).expanduser()
     if path.suffix == ".txt":
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except FileNotFoundError:
-            raise MissingFile(f"there is no caption file {path}; give a .txt with one caption a line") from None
+        except OSError as error:
+            raise MissingFile(
+                f"there is no caption file {path} to read ({error.strerror}); give a .txt with one caption a line"
+            ) from None
         except UnicodeDecodeError as error:
             raise BadExample(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
         yield from (line.strip() for line in lines if line.strip())

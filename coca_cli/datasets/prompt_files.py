@@ -92,12 +92,12 @@ def _read(path: Path) -> Any:
         raise MissingFile(f"no file {path}; check the path after --classnames or --templates") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadExample(f"{path} cannot be read as UTF-8 text: {error}") from None
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         found: Any = [line.strip() for line in text.splitlines() if line.strip()]
     else:
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadExample(f"{path} is not JSON: {error}") from None
         values = list(found.values()) if isinstance(found, dict) else found
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ class Selection(NamedTuple):
     Attributes:
         split: The split they come from.
         examples: In the dataset's order.
-        unlabelled: How many of the split were left out because they have no class.
+        unlabelled: How many were left out on the way because they have no class.
     """
 
     split: str
@@ -34,7 +33,7 @@ def select_labelled(dataset: Dataset, root: Path, split: str | None, limit: int 
         dataset: The dataset.
         root: The data root.
         split: Its name; None for the one that is evaluated by default.
-        limit: The first so many; None for all.
+        limit: The first so many that have a label; None for all.
 
     Raises:
         UnknownName: The dataset has no such split.
@@ -46,11 +45,18 @@ def select_labelled(dataset: Dataset, root: Path, split: str | None, limit: int 
     if dataset.prompts is None:
         raise CocaError(f"{dataset.name} has no classes: it cannot be classified; see coca data list for what can")
     chosen = split or dataset.splits[0]
-    examples = list(islice(dataset.read(root, chosen), limit))
-    labelled = [example for example in examples if example.label is not None]
+    labelled: list[Example] = []
+    unlabelled = 0
+    for example in dataset.read(root, chosen):
+        if example.label is None:
+            unlabelled += 1
+            continue
+        labelled.append(example)
+        if len(labelled) == limit:
+            break
     if not labelled:
-        raise MissingFile(f"{dataset.name} {chosen}: none of its {len(examples):,} examples has a class label")
-    return Selection(chosen, labelled, len(examples) - len(labelled))
+        raise MissingFile(f"{dataset.name} {chosen}: none of its {unlabelled:,} examples has a class label")
+    return Selection(chosen, labelled, unlabelled)
 
 
 def select_prompts(dataset: Dataset, root: Path, class_names: Path | None, templates: Path | None) -> Prompts:

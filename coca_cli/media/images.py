@@ -22,6 +22,8 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Image.MAX_IMAGE_PIXELS = 250_000_000
 """Above twice this many pixels Pillow refuses a picture; real photographs stay far below."""
+MAX_ASPECT = 500
+"""Longer pictures are refused: resized by their shorter side they would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def read_image(medium: Medium, border: int = 0) -> Image.Image:
         border: Pixels to cut from each side.
 
     Raises:
-        BadExample: It is missing, cut off, no picture, or too large to be one.
+        BadExample: It is missing, cut off, no picture, or too large or too long to be one.
     """
     if isinstance(medium, Pixels):
         picture = Image.fromarray(medium.array)
@@ -65,19 +67,23 @@ def read_image(medium: Medium, border: int = 0) -> Image.Image:
             raise BadExample(f"{medium}: the file does not exist") from None
         except UnidentifiedImageError:
             raise BadExample(f"{medium}: not a picture that can be read") from None
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
             raise BadExample(f"{medium}: damaged picture ({error})") from None
     if border:
         width, height = picture.size
         if min(width, height) <= 2 * border:
             raise BadExample(f"{medium}: {width} x {height} pixels leave nothing inside a border of {border}")
         picture = picture.crop((border, border, width - border, height - border))
+    if max(picture.size) > MAX_ASPECT * min(picture.size):
+        raise BadExample(f"{medium}: {picture.width} x {picture.height} pixels are a line, not a picture")
     return picture
 
 
 def _decode(medium: Path | Member) -> Image.Image:
     data = medium.read_bytes()
     with Image.open(io.BytesIO(data)) as opened:
+        if opened.format == "EPS":  # a program, for which Pillow would start Ghostscript
+            raise UnidentifiedImageError
         if opened.mode.startswith("I;16") or opened.mode == "I":
             # Pillow's own conversion clips 16-bit values at 255 and so turns such pictures white
             wide = np.asarray(opened, dtype=np.uint32)

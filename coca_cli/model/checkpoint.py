@@ -49,14 +49,15 @@ def load(name: str, pretrained: str | None = None, image_size: int | None = None
     if name in PAPER_PRESETS:
         raise CocaError(
             f"{name} is an architecture without published weights: train it with coca pretrain --arch {name}, "
-            "then pass the folder that was written as --model"
+            f"then pass the folder that was written as --model{' without --pretrained' if pretrained else ''}"
         )
-    if open_clip.get_model_config(name) is None:
+    known_name = name.replace("/", "-")  # open_clip takes ViT-B/32 for ViT-B-32
+    if open_clip.get_model_config(known_name) is None:
         looks_like_path = "/" in name or name.startswith(".")
         if looks_like_path:
             raise MissingFile(f"no model folder {name}; --model takes a folder that coca wrote, or a model's name")
         raise UnknownName(unknown_name("model", name, [n for n in open_clip.list_models() if "coca" in n.lower()]))
-    return load_named(name, pretrained, image_size)
+    return load_named(known_name, pretrained, image_size)
 
 
 def load_folder(folder: Path, image_size: int | None = None) -> LoadedCoCa:
@@ -79,9 +80,18 @@ def load_folder(folder: Path, image_size: int | None = None) -> LoadedCoCa:
         raise BadCheckpoint(
             f"{path} has format version {described.get('format_version')}, this coca reads {FORMAT_VERSION}"
         )
-    config = CoCaConfig.from_dict(described["model"])
+    try:
+        config = CoCaConfig.from_dict(described.get("model") or {})
+    except BadCheckpoint as error:
+        raise BadCheckpoint(f"{path} cannot be used: {error}") from None
+    tokenizer = load_tokenizer(folder)
+    if tokenizer.context != config.text.context or tokenizer.vocab_size > config.text.vocab_size:
+        raise BadCheckpoint(
+            f"the tokenizer in {folder} writes {tokenizer.context} positions of {tokenizer.vocab_size:,} words, the "
+            f"model takes {config.text.context} of {config.text.vocab_size:,}; copy the tokenizer it was trained with"
+        )
     model = build_coca(config, read_weights(folder / WEIGHTS_FILE), image_size, str(folder))
-    return LoadedCoCa(model, load_tokenizer(folder), str(described.get("name", folder.name)))
+    return LoadedCoCa(model, tokenizer, str(described.get("name", folder.name)))
 
 
 def save_folder(

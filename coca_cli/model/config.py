@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from coca_cli.errors import BadCheckpoint, CocaError
 from coca_cli.media.images import ImageSettings
@@ -122,7 +122,9 @@ class CoCaConfig:
     image: ImageSettings = field(default_factory=ImageSettings)
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = _wrong_kinds(self)
+        if problems:  # the comparisons below would stumble over them
+            raise BadCheckpoint(f"impossible model configuration: {'; '.join(problems)}")
         for name, width, heads in (
             ("vision", self.vision.width, self.vision.heads),
             ("pooler", self.pooler.width, self.pooler.heads),
@@ -136,8 +138,8 @@ class CoCaConfig:
             problems.append("a shared pooler needs at least 2 queries, one for the embedding and one for the decoder")
         if not self.projection and {self.pooler.width, self.text.width} != {self.embed_dim}:
             problems.append("without a projection pooler width, text width and embed_dim must be equal")
-        if self.text.cls_tokens < 1:
-            problems.append("at least one [CLS] token is needed")
+        if self.text.pad_id >= self.text.vocab_size:
+            problems.append(f"padding id {self.text.pad_id} is not among {self.text.vocab_size} words")
         if problems:
             raise BadCheckpoint(f"impossible model configuration: {'; '.join(problems)}")
 
@@ -190,7 +192,32 @@ class CoCaConfig:
                 **rest,
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise BadCheckpoint(f"the model configuration does not fit this version of coca: {error}") from None
+            reason = f"no field {error}" if isinstance(error, KeyError) else error
+            raise BadCheckpoint(
+                f"the model configuration does not fit this version of coca ({reason}); use the version that wrote it"
+            ) from None
+
+
+_LEAST = {"queries": 0, "pad_id": 0, "context": 2}
+"""Smallest values of whole numbers; 1 for all others."""
+
+
+def _wrong_kinds(config: CoCaConfig) -> list[str]:
+    """Fields whose value is not of their kind, in words."""
+    problems = []
+    parts = {"": config, "vision.": config.vision, "pooler.": config.pooler, "text.": config.text}
+    for prefix, part in {**parts, "image.": config.image}.items():
+        for name, kind in get_type_hints(type(part)).items():
+            value, least = getattr(part, name), _LEAST.get(name, 1)
+            if kind is int and (type(value) is not int or value < least):
+                problems.append(f"{prefix}{name} must be a whole number from {least} up, not {value!r}")
+            elif kind is bool and not isinstance(value, bool):
+                problems.append(f"{prefix}{name} must be true or false, not {value!r}")
+            elif get_origin(kind) is Literal and value not in get_args(kind):
+                problems.append(f"{prefix}{name} must be {' or '.join(get_args(kind))}, not {value!r}")
+    if not isinstance(config.temperature, int | float) or config.temperature <= 0:
+        problems.append(f"temperature must be above 0, not {config.temperature!r}")
+    return problems
 
 
 def _names(value: Any) -> list[str]:

@@ -10,11 +10,11 @@ import open_clip
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf
 from safetensors.torch import save_file
 
-from coca_cli.errors import BadCheckpoint, CocaError, MissingFile, UnknownName
+from coca_cli.errors import BadCheckpoint, CocaError, MissingExtra, MissingFile, UnknownName
 from coca_cli.files import make_folder, written_whole
-from coca_cli.media.images import ImageSettings
 from coca_cli.model.baselines import Baseline
 from coca_cli.model.coca import CoCa
+from coca_cli.model.config import CoCaConfig
 from coca_cli.model.loaded import Loaded, LoadedCoCa
 from coca_cli.model.open_clip_config import describe_for_open_clip, image_settings, open_clip_config
 from coca_cli.model.open_clip_weights import from_open_clip, to_open_clip
@@ -45,17 +45,19 @@ def load_named(name: str, pretrained: str | None, image_size: int | None) -> Loa
         raise CocaError(f"{name} is an architecture: pass --pretrained, {known}")
     model_cfg = open_clip.get_model_config(name)
     if Path(pretrained).expanduser().is_file():
-        path, image = Path(pretrained).expanduser(), None
-    elif pretrained in tags:
+        path, tag_cfg = Path(pretrained).expanduser(), {}
+    elif (tag := pretrained.lower().replace("-", "_")) in tags:  # as open_clip reads tags
+        pretrained = tag
         tag_cfg = open_clip.get_pretrained_cfg(name, pretrained)
-        path, image = _download(name, pretrained, tag_cfg), image_settings(model_cfg, tag_cfg)
+        path = _download(name, pretrained, tag_cfg)
     elif "/" in pretrained or "." in pretrained:
         raise MissingFile(f"no weights file {pretrained}; --pretrained takes a file or one of: {', '.join(tags)}")
     else:
         raise UnknownName(unknown_name(f"tag of {name}", pretrained, tags))
-    if "multimodal_cfg" not in model_cfg:
-        return _load_baseline(name, str(path), f"{name} {pretrained}")
-    return _open_clip_coca(model_cfg, path, image, image_size, f"{name} {pretrained}")
+    if "multimodal_cfg" in model_cfg:
+        config = open_clip_config(model_cfg, image_settings(model_cfg, tag_cfg))
+        return _open_clip_coca(config, path, image_size, f"{name} {pretrained}")
+    return _load_baseline(name, path, f"{name} {pretrained}", image_size, tag_cfg)
 
 
 def _download(name: str, tag: str, tag_cfg: dict[str, Any]) -> Path:
@@ -110,31 +112,42 @@ def _from_open_clip_files(
 ) -> Loaded:
     try:
         described = json.loads(config.read_text(encoding="utf-8"))
-        model_cfg = described.get("model_cfg", described)
-    except (ValueError, AttributeError):
+        model_cfg, preprocess = described.get("model_cfg", described), described.get("preprocess_cfg", {})
+        coca = None
+        if "multimodal_cfg" in model_cfg:
+            coca = open_clip_config(model_cfg, image_settings(model_cfg, preprocess))
+    except (ValueError, AttributeError, KeyError, TypeError):
         raise BadCheckpoint(f"{config} is damaged: it should hold open_clip's model configuration") from None
-    if "multimodal_cfg" not in model_cfg:
-        return _load_baseline(open_clip_name, None, name)
-    image = image_settings(model_cfg, described.get("preprocess_cfg", {}))
-    return _open_clip_coca(model_cfg, weights, image, image_size, name)
+    if coca is None:
+        return _load_baseline(open_clip_name, weights, name, image_size, {})
+    return _open_clip_coca(coca, weights, image_size, name)
 
 
-def _open_clip_coca(
-    model_cfg: dict[str, Any], path: Path, image: ImageSettings | None, image_size: int | None, name: str
-) -> Loaded:
-    config = open_clip_config(model_cfg, image)
+def _open_clip_coca(config: CoCaConfig, path: Path, image_size: int | None, name: str) -> Loaded:
     weights = from_open_clip(read_weights(path), config)
     model = build_coca(config, weights, image_size, str(path))
     return LoadedCoCa(model, ClipTokenizer(config.text.context), name).ready()
 
 
-def _load_baseline(open_clip_name: str, pretrained: str | None, name: str) -> Loaded:
+def _load_baseline(
+    open_clip_name: str, weights: Path, name: str, image_size: int | None, tag_cfg: dict[str, Any]
+) -> Loaded:
+    if image_size is not None:
+        raise CocaError(f"{name} is no CoCa, and only CoCa models take another picture size; leave out --image-size")
+    read_weights(weights)  # says clearly what is wrong with an unsafe or damaged file
+    pretrained = None if ":" in open_clip_name else str(weights)  # hub and folder names bring their weights along
     try:
-        if pretrained is not None:
-            read_weights(Path(pretrained))  # says clearly what is wrong with an unsafe or damaged file
-        model, _, _ = open_clip.create_model_and_transforms(open_clip_name, pretrained=pretrained, precision="fp32")
+        model = open_clip.create_model(
+            open_clip_name,
+            pretrained=pretrained,
+            precision="fp32",
+            force_quick_gelu=tag_cfg.get("quick_gelu", False),
+            force_preprocess_cfg=tag_cfg,  # open_clip takes what it knows of it
+        )
         tokenizer = open_clip.get_tokenizer(open_clip_name)
-    except (RuntimeError, KeyError, ValueError, AttributeError) as error:
+    except ImportError as error:
+        raise MissingExtra(f"{name} needs the package {error.name}; install it: pip install {error.name}") from None
+    except (RuntimeError, KeyError, ValueError, AttributeError, TypeError, OSError) as error:
         raise BadCheckpoint(f"open_clip cannot load {name}: {' '.join(str(error).split())[:300]}") from None
     image = image_settings({"vision_cfg": {}}, model.visual.preprocess_cfg)
     baseline = Baseline(model).eval()

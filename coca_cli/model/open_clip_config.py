@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -31,8 +32,16 @@ def open_clip_config(model: dict[str, Any], image: ImageSettings | None = None) 
             ("a text tower from transformers", "hf_model_name" in text),
             ("a timm image tower", "timm_model_name" in vision),
             ("a text tower without CLS", not text.get("embed_cls", False)),
+            ("a tokenizer other than CLIP's", bool(text.get("hf_tokenizer_name") or text.get("tokenizer_kwargs"))),
+            ("an average as image embedding", vision.get("pool_type", "tok") != "tok"),
+            ("text that is not causal", text.get("no_causal_mask", False)),
             ("layer scale", any(c.get("ls_init_value") for c in (vision, text, decoder))),
+            (
+                "other norms or activations",
+                any(c.get(k) for c in (vision, text) for k in ("norm_kwargs", "act_kwargs")),
+            ),
             ("QuickGELU", model.get("quick_gelu", False)),
+            ("a text tower of another width than the embedding", text.get("width", 512) != model["embed_dim"]),
             (
                 "a text tower and a decoder of different shapes",
                 any(text.get(k, d) != decoder.get(k, d) for k, d in (("width", 512), ("heads", 8), ("mlp_ratio", 4.0))),
@@ -118,7 +127,8 @@ def describe_for_open_clip(config: CoCaConfig, *, clip_tokenizer: bool) -> dict[
     Raises:
         BadCheckpoint: The model has parts that open_clip cannot build.
     """
-    vision, text, pooler = config.vision, config.text, config.pooler
+    vision, text, pooler, width = config.vision, config.text, config.pooler, config.embed_dim
+    split = pooler.wiring != "shared"
     mask_configurable = "correct_cls_mask" in {field.name for field in fields(CLIPTextCfg)}
     reasons = [
         reason
@@ -131,7 +141,14 @@ def describe_for_open_clip(config: CoCaConfig, *, clip_tokenizer: bool) -> dict[
             ("no generative pooler", pooler.queries == 0),
             ("poolers without input norms", not pooler.norm_inputs),
             ("a tokenizer other than CLIP's", not clip_tokenizer),
-            ("a LayerNorm before and after pooling", vision.final_norm and pooler.post_norm),
+            ("text MLPs other than four times as wide as the text", text.mlp_width != 4 * text.width),
+            ("cross-attention without a norm of the image tokens", not text.norm_context),
+            (
+                "LayerNorms in other places around its poolers",
+                (vision.final_norm, pooler.post_norm) != (split, not split),
+            ),
+            ("a pooler or decoder of another width than the embedding", {pooler.width, text.width} != {width}),
+            ("split poolers on an encoder of another width", split and vision.width != width),
             (
                 "the correct [CLS] mask, which the installed open_clip cannot be configured for",
                 text.cls_mask == "correct" and not mask_configurable,
@@ -141,7 +158,7 @@ def describe_for_open_clip(config: CoCaConfig, *, clip_tokenizer: bool) -> dict[
     ]
     if reasons:
         raise BadCheckpoint(f"open_clip cannot build this model: it has {', '.join(reasons)}")
-    tower = {"width": text.width, "heads": text.heads, "mlp_ratio": text.mlp_width / text.width}
+    tower = {"width": text.width, "heads": text.heads, "mlp_ratio": 4.0}
     shape = {"context_length": text.context, "vocab_size": text.vocab_size}
     return {
         "model_cfg": {
@@ -152,7 +169,7 @@ def describe_for_open_clip(config: CoCaConfig, *, clip_tokenizer: bool) -> dict[
                 "layers": vision.layers,
                 "width": vision.width,
                 "head_width": vision.width // vision.heads,
-                "mlp_ratio": vision.mlp_width / vision.width,
+                "mlp_ratio": _ratio(vision.mlp_width, vision.width),
                 "no_ln_pre": not vision.pre_norm,
                 "attentional_pool": True if pooler.wiring == "shared" else pooler.wiring,
                 "attn_pooler_queries": pooler.queries,
@@ -179,3 +196,9 @@ def describe_for_open_clip(config: CoCaConfig, *, clip_tokenizer: bool) -> dict[
             "resize_mode": config.image.resize,
         },
     }
+
+
+def _ratio(hidden: int, width: int) -> float:
+    """The MLP's width as open_clip takes it: `int(width * ratio)` gives it back."""
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)

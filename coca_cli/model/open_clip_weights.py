@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 
 from coca_cli.errors import BadCheckpoint
+from coca_cli.model.coca import CoCa
 from coca_cli.model.config import CoCaConfig
 
 Weights = dict[str, Tensor]
+
+_POSITIONS = "visual.positional_embedding"
+"""Of another length where the picture size differs; interpolated later."""
 
 # Ours on the left, open_clip's on the right, `{}` is a block number. Names of a block's inside follow below.
 _BLOCKS = (
@@ -32,7 +36,7 @@ _INSIDE_POOLER = (("norm_queries", "ln_q"), ("norm_context", "ln_k"))
 _SINGLE = (
     ("image.vit.patches.weight", "visual.conv1.weight"),
     ("image.vit.cls", "visual.class_embedding"),
-    ("image.vit.positions", "visual.positional_embedding"),
+    ("image.vit.positions", _POSITIONS),
     ("image.vit.pre_norm.weight", "visual.ln_pre.weight"),
     ("image.vit.pre_norm.bias", "visual.ln_pre.bias"),
     ("text.embedding.weight", "text.token_embedding.weight"),
@@ -60,42 +64,36 @@ def from_open_clip(weights: Mapping[str, Tensor], config: CoCaConfig) -> Weights
         config: The configuration from `open_clip_config`.
 
     Raises:
-        BadCheckpoint: Keys are missing or not known.
+        BadCheckpoint: Keys are missing or not known, or shapes do not fit.
     """
-    left = {k.removeprefix("module."): v for k, v in weights.items()}
-    left = {k: v for k, v in left.items() if not _IGNORED.search(k)}
-    ours: Weights = {}
-    missing: list[str] = []
-
-    def take(theirs: str) -> Tensor | None:
-        if theirs not in left:
-            missing.append(theirs)
-        return left.pop(theirs, None)
-
-    for name, theirs in _plain_names(config):
-        if (value := take(theirs)) is not None:
-            ours[name] = value
-    for name, theirs in _TRANSPOSED:
-        if (value := take(theirs)) is not None:
-            ours[name] = value.T.contiguous()
-    if (cls := take("text.cls_emb")) is not None:
-        ours["text.cls"] = cls.reshape(1, -1)
+    found = {k.removeprefix("module."): v for k, v in weights.items() if not _IGNORED.search(k)}
+    expected = _expected(config)
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    if missing or unexpected:
+        raise BadCheckpoint(f"these weights do not fit the model: {describe_keys(missing, unexpected)}")
+    if found["logit_scale"].numel() == 1:  # some versions save it as a vector
+        found["logit_scale"] = found["logit_scale"].reshape(())
+    wrong = [
+        f"{name} is {tuple(found[name].shape)}, not {tuple(value.shape)}"
+        for name, value in expected.items()
+        if found[name].shape != value.shape and name != _POSITIONS
+    ]
+    if wrong:
+        raise BadCheckpoint(f"these weights are of another size than the model, {len(wrong)} of them: {wrong[0]}")
+    ours = {name: found[theirs] for name, theirs in _plain_names(config)}
+    ours |= {name: found[theirs].T.contiguous() for name, theirs in _TRANSPOSED}
+    ours["text.cls"] = found["text.cls_emb"].reshape(1, -1)
     for name, theirs, cross, wide in _attentions(config):
-        bias = take(f"{theirs}.in_proj_bias")
-        parts = [take(f"{theirs}.{letter}_proj_weight") for letter in "qkv"] if wide else []
-        weight = None if wide else take(f"{theirs}.in_proj_weight")
-        if bias is None or (weight is None and not all(part is not None for part in parts or [None])):
+        bias = found[f"{theirs}.in_proj_bias"]
+        if not cross:
+            ours[f"{name}.qkv.weight"], ours[f"{name}.qkv.bias"] = found[f"{theirs}.in_proj_weight"], bias
             continue
-        q, k, v = [p for p in parts if p is not None] if weight is None else weight.chunk(3)
-        if cross:
-            width = len(bias) // 3
-            ours[f"{name}.q.weight"], ours[f"{name}.q.bias"] = q.contiguous(), bias[:width].contiguous()
-            ours[f"{name}.kv.weight"], ours[f"{name}.kv.bias"] = torch.cat([k, v]), bias[width:].contiguous()
-        else:
-            ours[f"{name}.qkv.weight"], ours[f"{name}.qkv.bias"] = torch.cat([q, k, v]), bias
-    ours["log_scale"] = ours["log_scale"].reshape(()) if "log_scale" in ours else torch.empty(())
-    if missing or left:
-        raise BadCheckpoint(f"these weights do not fit the model: {describe_keys(missing, left)}")
+        parts = [found[f"{theirs}.{letter}_proj_weight"] for letter in "qkv"] if wide else []
+        q, k, v = parts or found[f"{theirs}.in_proj_weight"].chunk(3)
+        width = len(q)
+        ours[f"{name}.q.weight"], ours[f"{name}.q.bias"] = q.contiguous(), bias[:width].contiguous()
+        ours[f"{name}.kv.weight"], ours[f"{name}.kv.bias"] = torch.cat([k, v]), bias[width:].contiguous()
     return ours
 
 
@@ -131,6 +129,12 @@ def describe_keys(missing: list[str], unexpected: Mapping[str, object] | list[st
         if names
     ]
     return "; ".join(parts)
+
+
+def _expected(config: CoCaConfig) -> Weights:
+    """open_clip's names with tensors of the right shapes and no content."""
+    with torch.device("meta"):
+        return to_open_clip(CoCa(config).state_dict(), config)
 
 
 def _norm(name: str, theirs: str) -> list[tuple[str, str]]:

@@ -57,10 +57,11 @@ class UnimodalDecoder(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise anew."""
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        """Initialise anew; words and [CLS] with the standard deviation of the authors' later code."""
+        scale = self.embedding.embedding_dim**-0.5
+        nn.init.normal_(self.embedding.weight, std=scale)
         nn.init.normal_(self.positions, std=0.01)
-        nn.init.normal_(self.cls, std=0.01)
+        nn.init.normal_(self.cls, std=scale)
         for block in self.blocks:
             assert isinstance(block, Block)
             init_block(block, len(self.blocks))
@@ -90,6 +91,8 @@ class UnimodalDecoder(nn.Module):
 
     def _embed_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) -> the input of the first block (B, T + C, W) with [CLS] at the end, and its mask."""
+        if tokens.shape[1] > self.context:  # one token more would silently take the position of [CLS]
+            raise ValueError(f"texts of {tokens.shape[1]} tokens do not fit {self.context} positions")
         if self.legacy_mask and tokens.shape[1] < self.context:
             # The shifted mask lets [CLS] see exactly one padding position wherever there is any.
             tokens = F.pad(tokens, (0, 1), value=self.pad_id)

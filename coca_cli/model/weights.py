@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,15 +41,10 @@ def read_weights(path: Path) -> Weights:
             raise BadCheckpoint(f"{path} is no readable safetensors file ({error}); fetch it again") from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch muses about the pickle's protocol; what counts is said below
+            warnings.simplefilter("ignore")  # what torch warns of here it refuses right after
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise BadCheckpoint(
-            f"{path} was not loaded: it holds more than tensors and could run code when opened "
-            f"({_first_line(error)}). Ask its author for a .safetensors file"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BadCheckpoint(f"{path} is no readable PyTorch file ({_first_line(error)}); fetch it again") from None
+    except Exception as error:  # torch raises a dozen kinds on damaged files
+        raise BadCheckpoint(_explain(path, error)) from None
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
     if not isinstance(found, dict) or not found or not all(isinstance(v, Tensor) for v in found.values()):
@@ -121,13 +116,25 @@ def hash_weights(weights: Mapping[str, Tensor]) -> str:
 
 
 def _fit_positions(found: Tensor, wanted: Tensor, grid: int) -> Tensor:
+    if found.ndim != 2:
+        return found  # the shape check names it
     extra = len(wanted) - grid**2  # the ViT's CLS, which has no place in the grid
     patches = len(found) - extra
-    if found.ndim != 2 or patches < 1 or round(patches**0.5) ** 2 != patches:
-        return found  # not a square grid: the shape check names it
+    if patches < 1 or round(patches**0.5) ** 2 != patches:
+        return found  # not a square grid, as above
     return torch.cat([found[:extra], interpolate_grid(found[extra:], grid)])
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:160] if lines else type(error).__name__
+def _explain(path: Path, error: Exception) -> str:
+    """Why a PyTorch file was not loaded."""
+    # torch reads no newer pickles than its own: those it stops at opcode 149 or 147, before any name is told
+    asks = re.search(r"GLOBAL (\S+)|operand 14[79]\b", str(error))
+    if asks and isinstance(error, pickle.UnpicklingError):
+        name = f" ({asks[1]})" if asks[1] else ""
+        return (
+            f"{path} was not loaded: it holds more than tensors and could run code when opened{name}. "
+            "Ask its author for a .safetensors file"
+        )
+    if "TorchScript" in str(error):
+        return f"{path} was not loaded: it is a TorchScript program; save its state_dict() as .safetensors instead"
+    return f"{path} ({path.stat().st_size:,} bytes) is no readable PyTorch file: damaged or cut off; fetch it again"

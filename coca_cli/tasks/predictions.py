@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from torch import Tensor
 
@@ -40,7 +40,7 @@ def write_predictions(
         ranking: (n, k) best classes.
         class_names: One name per class.
     """
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with written_whole(path) as temporary, _opened(temporary) as file:
         rows = _rows(ids, labels, ranking, class_names)
         if path.suffix == ".jsonl":
             file.writelines(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
@@ -51,6 +51,11 @@ def write_predictions(
         writer.writerow(["id", "label", "label_name", *ranked])
         for row in rows:
             writer.writerow([row.id, row.label, row.label_name, *row.classes, *row.names, *row.scores])
+
+
+def _opened(path: Path) -> IO[str]:
+    # a file name that is not UTF-8 must not lose what was computed
+    return path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
 
 
 class _Row(NamedTuple):

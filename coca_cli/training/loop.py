@@ -159,7 +159,7 @@ def _report(
         loss=round(losses.total.item(), 5),
         contrastive=round(losses.contrastive.item(), 5),
         caption=round(losses.caption.item(), 5),
-        temperature=round(1 / model.logit_scale.item(), 5),
+        temperature=round((1 / model.logit_scale).item(), 5),  # inf, not an error, where the scale has become 0
         gradient_norm=round(norm.item(), 4),
         learning_rate=rate,
         pairs_per_second=round(pairs_per_second, 1),

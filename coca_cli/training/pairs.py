@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -49,22 +50,27 @@ class TrainingBatch(NamedTuple):
     epoch: int
 
 
-def load_sources(sources: Sequence[Source]) -> list[Example]:
-    """All examples of all sources with their texts; a labelled picture gets its class name in every template.
+def load_sources(sources: Sequence[Source], limit: int | None = None) -> list[Example]:
+    """The examples of all sources with their texts; a labelled picture gets its class name in every template.
+
+    Args:
+        sources: Where to read.
+        limit: The first so many, and nothing is read after them; None for all.
 
     Raises:
         BadExample: A source is damaged.
     """
-    found: list[Example] = []
-    for source in sources:
-        if source.kind == "pairs":
-            found.extend(source.read())
-            continue
-        texts = [tuple(t.replace("{c}", name) for t in source.templates) for name in source.class_names]
-        for example in source.read():
-            assert example.label is not None
-            found.append(Example(example.id, example.media, example.label, texts[example.label]))
-    return found
+    return list(islice(chain.from_iterable(map(_with_texts, sources)), limit))
+
+
+def _with_texts(source: Source) -> Iterator[Example]:
+    if source.kind == "pairs":
+        yield from source.read()
+        return
+    texts = [tuple(t.replace("{c}", name) for t in source.templates) for name in source.class_names]
+    for example in source.read():
+        assert example.label is not None
+        yield Example(example.id, example.media, example.label, texts[example.label])
 
 
 def training_batches(

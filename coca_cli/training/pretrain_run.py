@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,10 +139,10 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport:
 
 def _load_examples(request: PretrainRequest, reporter: Reporter) -> list[Example]:
     sources: list[Source] = [find_source(text, request.root) for text in request.data]
-    examples = load_sources(sources)[: request.limit]
-    kinds = ", ".join(
-        f"{source.name} ({'pairs' if source.kind == 'pairs' else 'labels as text'})" for source in sources
-    )
+    examples = load_sources(sources, request.limit)
+    words = {"pairs": "pairs", "labels": "labels as text"}
+    counted = Counter(f"{source.name} ({words[source.kind]})" for source in sources)
+    kinds = ", ".join(name if times == 1 else f"{times} x {name}" for name, times in counted.items())
     reporter.notice(f"training data: {len(examples):,} pictures from {kinds}")
     if len(examples) < request.recipe.batch_size:
         raise CocaError(
@@ -164,6 +165,11 @@ def _build(
     request: PretrainRequest, examples: Sequence[Example]
 ) -> tuple[CoCa, ClipTokenizer | SentencePieceTokenizer]:
     if request.init is not None:
+        if request.changes or request.tokenizer or request.vocab_size:
+            raise CocaError(
+                f"--init {request.init} brings its own architecture and tokenizer; "
+                "leave out --set, --tokenizer and --vocab-size"
+            )
         start = load_folder(request.init)
         return start.model, start.tokenizer
     config = new_model_config(request.architecture).with_changes(request.changes)

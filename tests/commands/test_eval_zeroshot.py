@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from coca_cli.cli import main
 from coca_cli.model.checkpoint import save_folder
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import tiny_config
 from coca_cli.model.tokenizer import SentencePieceTokenizer, train_sentencepiece
+from tests.commands.running import run
 from tests.pictures import class_folders, drawn, jpeg_bytes
 
 
@@ -36,13 +36,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     return class_folders(tmp_path / "pictures")
-
-
-def run(*argv: object) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main([str(word) for word in argv])
-    code = stopped.value.code
-    return code if isinstance(code, int) else 0
 
 
 def evaluate(model: Path, dataset: object, results: Path, *more: object) -> int:
@@ -220,9 +213,7 @@ def test_class_folders_without_pictures_are_refused(
 
 
 def test_a_missing_class_file_is_named(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = refused(
-        capsys, evaluate(model, "digits", tmp_path / "results", "--classnames", tmp_path / "names.txt")
-    )
+    message = refused(capsys, evaluate(model, "digits", tmp_path / "results", "--classnames", tmp_path / "names.txt"))
     assert "check the path after --classnames" in message
 
 

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from coca_cli.options import DecayChoice, OptimizerChoice
+from coca_cli.training.optim import build_optimizer, learning_rate_at
+from tests.tasks.tiny import tiny_coca
+
+
+def rate(step: int, decay: DecayChoice = DecayChoice.linear, *, steps: int = 110, warmup: int = 10) -> float:
+    return learning_rate_at(step, steps=steps, warmup=warmup, peak=2.0, decay=decay)
+
+
+@pytest.mark.parametrize("decay", list(DecayChoice))
+def test_the_rate_rises_in_a_straight_line(decay: DecayChoice) -> None:
+    assert [rate(step, decay) for step in (0, 1, 4, 9)] == pytest.approx([0.2, 0.4, 1.0, 2.0])
+    assert rate(10, decay) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("decay", "step", "expected"),
+    [
+        (DecayChoice.linear, 35, 1.5),
+        (DecayChoice.linear, 60, 1.0),
+        (DecayChoice.linear, 109, 0.02),
+        (DecayChoice.cosine, 35, 1 + 0.5**0.5),
+        (DecayChoice.cosine, 60, 1.0),
+        (DecayChoice.cosine, 109, 0.000493),
+    ],
+)
+def test_the_rate_falls_to_zero(decay: DecayChoice, step: int, expected: float) -> None:
+    assert rate(step, decay) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("decay", list(DecayChoice))
+def test_after_the_last_step_the_rate_would_be_zero(decay: DecayChoice) -> None:
+    assert rate(110, decay) == pytest.approx(0.0, abs=1e-12)
+    rates = [rate(step, decay) for step in range(10, 110)]
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
+
+
+@pytest.mark.parametrize("decay", list(DecayChoice))
+def test_without_warm_up_training_begins_at_the_peak(decay: DecayChoice) -> None:
+    assert rate(0, decay, steps=5, warmup=0) == 2.0
+    assert rate(0, decay, steps=1, warmup=0) == 2.0
+
+
+@pytest.mark.parametrize("decay", list(DecayChoice))
+def test_warm_up_may_last_to_the_end(decay: DecayChoice) -> None:
+    assert [rate(step, decay, steps=4, warmup=4) for step in range(4)] == [0.5, 1.0, 1.5, 2.0]
+
+
+@pytest.mark.parametrize("choice", list(OptimizerChoice))
+def test_a_toy_loss_falls(choice: OptimizerChoice) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 32), nn.GELU(), nn.Linear(32, 1))
+    inputs = torch.randn(64, 20)
+    target = inputs[:, :1] * inputs[:, 1:2]
+    optimizer = build_optimizer(model, choice, 0.01, 0.0)
+    losses = []
+    for _ in range(100):
+        loss = (model(inputs) - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 5
+
+
+@pytest.mark.parametrize("choice", list(OptimizerChoice))
+def test_matrices_decay_apart_from_the_gradient_and_vectors_do_not(choice: OptimizerChoice) -> None:
+    model = tiny_coca()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = build_optimizer(model, choice, 0.01, 0.5)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.step()
+    decayed = []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim >= 2:
+            torch.testing.assert_close(parameter.detach(), before[name] * (1 - 0.01 * 0.5) ** 2)
+            decayed.append(name)
+        else:
+            assert torch.equal(parameter, before[name]), name
+    assert "text.embedding.weight" in decayed
+    assert not [name for name in decayed if "norm" in name or name.endswith("bias") or name == "log_scale"]
+
+
+@pytest.mark.parametrize("choice", list(OptimizerChoice))
+def test_frozen_weights_stay_as_they_are(choice: OptimizerChoice) -> None:
+    model = tiny_coca()
+    model.image.requires_grad_(False)
+    optimizer = build_optimizer(model, choice, 0.01, 0.5)
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert trained == {id(p) for name, p in model.named_parameters() if not name.startswith("image.")}
+
+
+def test_adafactor_keeps_factored_second_and_whole_first_moments() -> None:
+    weight = nn.Linear(64, 32)
+    optimizer = build_optimizer(weight, OptimizerChoice.adafactor, 0.01, 0.0)
+    weight(torch.randn(4, 64)).sum().backward()
+    optimizer.step()
+    state = optimizer.state[weight.weight]
+    assert state["exp_avg_sq_r"].numel() + state["exp_avg_sq_c"].numel() == 64 + 32
+    assert state["exp_avg"].shape == (32, 64)
+    assert state["exp_avg"].dtype == torch.float32
