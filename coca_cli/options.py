@@ -121,6 +121,16 @@ ImageSizeOption = Annotated[
         rich_help_panel=SOURCE_PANEL,
     ),
 ]
+VocabSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--vocab-size",
+        min=16,
+        metavar="N",
+        help="Words of a learned vocabulary; without it the architecture's number, or 64,000. Few captions give fewer.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 BatchSizeOption = Annotated[
     int,
     typer.Option("--batch-size", "-b", min=1, help="Examples in one forward pass.", rich_help_panel=RUN_PANEL),

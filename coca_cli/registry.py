@@ -64,6 +64,7 @@ class Registry(Generic[T]):
 def unknown_name(noun: str, name: str, known: Iterable[str]) -> str:
     """One kind of message for every unknown name: what was asked, what is near, what exists."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    by_lower = {known_name.lower(): known_name for known_name in names}
+    near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     return f"unknown {noun} {name!r}. {hint}Known: {', '.join(names)}."

@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# One thread is quickest for models this small, and a busy neighbour cannot stall it.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from coca_cli import results
 from coca_cli.errors import CocaError
-from coca_cli.results import Result, Run, Store, latest, select, settings_hash, to_record, utc_now, write_atomically
+from coca_cli.results import Result, Run, latest, select, settings_hash, to_record, utc_now
+from coca_cli.store import Store, write_atomically
 
 SETTINGS: dict[str, object] = {"templates": ["a {c}."], "limit": None}
 WHEN = "2025-01-31T12:00:00Z"
@@ -406,7 +406,7 @@ def test_write_atomically_keeps_the_old_text_when_it_fails(tmp_path: Path, monke
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(results.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="full"):
         write_atomically(path, "new")
     assert path.read_text() == "old"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from coca_cli.options import DEFAULT_DATA_ROOT, DataRootOption, QuietOption
+from coca_cli.options import DEFAULT_DATA_ROOT, DataRootOption, QuietOption, VocabSizeOption
 
 
 def list_datasets() -> None:
@@ -26,8 +26,10 @@ def tokenizer(
             metavar="CAPTIONS", help="A text file with one caption a line, or training data as for pretrain."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The sentencepiece model to write.")],
-    vocab_size: Annotated[int, typer.Option(min=16, metavar="N", help="Words; small corpora give fewer.")] = 64_000,
+    model_file: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The sentencepiece model to write.")
+    ],
+    vocab_size: VocabSizeOption = None,
     keep_case: Annotated[bool, typer.Option("--keep-case", help="Do not fold capitals.")] = False,
     data_root: DataRootOption = DEFAULT_DATA_ROOT,
     quiet: QuietOption = False,
@@ -38,12 +40,13 @@ def tokenizer(
     """
     from coca_cli.datasets.caption_texts import read_texts
     from coca_cli.files import written_whole
-    from coca_cli.model.tokenizer import SentencePieceTokenizer, train_sentencepiece
+    from coca_cli.model.tokenizer import PAPER_VOCABULARY, SentencePieceTokenizer, train_sentencepiece
 
-    model = train_sentencepiece(read_texts(captions, data_root), vocab_size, lowercase=not keep_case)
+    wanted = vocab_size or PAPER_VOCABULARY
+    model = train_sentencepiece(read_texts(captions, data_root), wanted, lowercase=not keep_case)
     words = SentencePieceTokenizer(model).vocab_size
-    with written_whole(output) as file:
+    with written_whole(model_file) as file:
         file.write_bytes(model)
-    print(output)
-    if words < vocab_size and not quiet:
-        print(f"coca: the captions gave {words:,} words, fewer than {vocab_size:,}", file=sys.stderr)
+    print(model_file)
+    if words < wanted and not quiet:
+        print(f"coca: the captions gave {words:,} words, fewer than {wanted:,}", file=sys.stderr)

@@ -26,7 +26,7 @@ def demo(
     from coca_cli.model.placement import place
     from coca_cli.progress import Reporter
     from coca_cli.reports.tables import render, write_table
-    from coca_cli.results import Store
+    from coca_cli.store import Store
     from coca_cli.tasks.zeroshot_run import ZeroShotRequest, check_request, run_zeroshot
     from coca_cli.training.demo_recipe import demo_request
     from coca_cli.training.pretrain_run import run_pretrain

@@ -90,7 +90,7 @@ def zeroshot(
     from coca_cli.model.placement import place
     from coca_cli.progress import Reporter
     from coca_cli.reports.tables import render
-    from coca_cli.results import Store
+    from coca_cli.store import Store
     from coca_cli.tasks.zeroshot_run import ZeroShotRequest, check_request, run_zeroshot
 
     store, reporter = Store(results), Reporter(quiet=quiet)

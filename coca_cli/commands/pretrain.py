@@ -26,6 +26,7 @@ from coca_cli.options import (
     QuietOption,
     SeedOption,
     StrictOption,
+    VocabSizeOption,
     WorkersOption,
 )
 
@@ -67,10 +68,7 @@ def pretrain(
             rich_help_panel=MODEL_PANEL,
         ),
     ] = None,
-    vocab_size: Annotated[
-        int | None,
-        typer.Option(min=16, metavar="N", help="Words of a learned tokenizer.", rich_help_panel=MODEL_PANEL),
-    ] = None,
+    vocab_size: VocabSizeOption = None,
     steps: Annotated[
         int, typer.Option(min=1, metavar="N", help="Optimiser steps.", rich_help_panel=RECIPE_PANEL)
     ] = 10_000,

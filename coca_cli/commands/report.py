@@ -61,7 +61,8 @@ def report(
     """Print the results of earlier runs: the newest of each setting."""
     # Loading the tables takes a while, and every command's --help imports this file.
     from coca_cli.reports.tables import render, write_table
-    from coca_cli.results import Store, latest, select
+    from coca_cli.results import latest, select
+    from coca_cli.store import Store
 
     rows = Store(results).rows()
     if not rows:

@@ -26,5 +26,5 @@ def find_dataset(name: str) -> Dataset:
             raise CocaError(f"dataset {word!r} takes nothing after a colon; use -d {word}")
         return entry
     if not argument:
-        raise CocaError(f"dataset {word!r} needs a {entry.argument}: -d {word}:{entry.argument}")
+        raise CocaError(f"{word} needs to know where the data are: -d {word}:{entry.argument}")
     return entry.open(argument)

@@ -145,7 +145,9 @@ def _unpickle(file: Path) -> dict[str, Any]:
                 f"{file} asks to run code ({error}), which no file of CIFAR does; download the set again"
             ) from None
         except Exception as error:  # a damaged pickle can end in nearly any exception
-            raise BadExample(f"{file} is damaged ({type(error).__name__}: {error}); download the set again") from error
+            raise BadExample(
+                f"{file} is a damaged batch file ({type(error).__name__}: {error}); download the set again"
+            ) from error
     if not isinstance(found, dict):
         raise BadExample(f"{file} holds a {type(found).__name__} instead of named fields; download the set again")
     return {key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}

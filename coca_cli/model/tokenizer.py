@@ -20,6 +20,9 @@ from coca_cli.files import written_whole
 TOKENIZER_FILE = "tokenizer.json"
 SENTENCEPIECE_FILE = "tokenizer.model"
 
+PAPER_VOCABULARY = 64_000
+"""Words of the paper's sentencepiece model (section 4.1)."""
+
 
 class TextEncoder(Protocol):
     """Whatever turns texts into the token ids of a model."""

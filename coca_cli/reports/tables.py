@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from coca_cli.errors import CocaError
-from coca_cli.results import KINDS, Result, to_record, write_atomically
+from coca_cli.results import KINDS, Result, to_record
+from coca_cli.store import write_atomically
 
 Format = Literal["table", "csv", "markdown", "json"]
 

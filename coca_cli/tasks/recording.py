@@ -12,7 +12,8 @@ from importlib.metadata import version
 from coca_cli import __version__
 from coca_cli.datasets.example import Dataset
 from coca_cli.model.placement import Placed
-from coca_cli.results import Result, Run, Store, installed_versions, settings_hash, utc_now
+from coca_cli.results import Result, Run, installed_versions, settings_hash, utc_now
+from coca_cli.store import Store
 from coca_cli.tasks.intervals import Estimate
 
 

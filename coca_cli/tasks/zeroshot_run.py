@@ -12,7 +12,8 @@ from coca_cli.datasets.selection import select_labelled, select_prompts
 from coca_cli.media.batches import Skipped, batches
 from coca_cli.model.placement import Placed
 from coca_cli.progress import Reporter
-from coca_cli.results import Result, Store
+from coca_cli.results import Result
+from coca_cli.store import Store
 from coca_cli.tasks.classifier_cache import cached_classifier, classifier_path
 from coca_cli.tasks.predictions import check_predictions_path, write_predictions
 from coca_cli.tasks.recording import Evaluation

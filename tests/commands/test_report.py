@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from coca_cli.cli import main
-from coca_cli.results import KINDS, Result, Run, Store, settings_hash
+from coca_cli.results import KINDS, Result, Run, settings_hash
+from coca_cli.store import Store
 
 
 @pytest.fixture

@@ -111,10 +111,10 @@ def test_no_other_function_can_be_named(tmp_path: Path, function: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is damaged .*download the set again"),
-        (b"not a pickle at all", "is damaged"),
-        (python2_pickle(cifar100_batch([1]))[:500], "is damaged"),
-        (b"\x80\x02cnumpy\ndtype\n}b.", "is damaged"),  # state for the stand-in itself
+        (b"", "is a damaged batch file .*download the set again"),
+        (b"not a pickle at all", "is a damaged batch file"),
+        (python2_pickle(cifar100_batch([1]))[:500], "is a damaged batch file"),
+        (b"\x80\x02cnumpy\ndtype\n}b.", "is a damaged batch file"),  # state for the stand-in itself
         (b"\x80\x02]q\x00.", "holds a list instead of named fields"),
         (python2_pickle({"data": cifar100_batch([1])["data"]}), "has no list 'fine_labels' of numbers below 100"),
         (python2_pickle(cifar100_batch([100])), "has no list 'fine_labels' of numbers below 100"),

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "coca_cli"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("__init__",),
-    ("errors", "files", "results", "options", "progress"),
+    ("errors", "files", "results", "store", "options", "progress"),
     ("registry",),
     ("datasets",),
     ("media",),
@@ -25,7 +25,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 )
 """From the bottom up. A room that is named here twice or not at all breaks the law."""
 
-SIBLINGS = ("errors", "files", "results", "options", "progress")
+SIBLINGS = ("errors", "files", "results", "store", "options", "progress")
 """Files of the bottom level, which may import each other as the files of one room may."""
 
 LIGHT = (
@@ -33,6 +33,7 @@ LIGHT = (
     "errors",
     "files",
     "results",
+    "store",
     "options",
     "progress",
     "registry",

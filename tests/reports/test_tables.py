@@ -12,7 +12,8 @@ import pytest
 
 from coca_cli.errors import CocaError
 from coca_cli.reports.tables import COLUMN_TYPES, frame, render, to_csv, to_json, to_markdown, write_table
-from coca_cli.results import KINDS, Result, Run, Store, settings_hash
+from coca_cli.results import KINDS, Result, Run, settings_hash
+from coca_cli.store import Store
 
 DEFAULTS: dict[str, object] = {
     **{name: {"str": name, "int": 1, "float": 50.0}[kind] for name, kind in KINDS.items()},

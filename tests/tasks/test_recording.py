@@ -11,7 +11,8 @@ import pytest
 
 from coca_cli import __version__
 from coca_cli.datasets.example import Dataset, Example
-from coca_cli.results import Result, Store, settings_hash
+from coca_cli.results import Result, settings_hash
+from coca_cli.store import Store
 from coca_cli.tasks.intervals import Estimate
 from coca_cli.tasks.recording import Evaluation
 from tests.tasks.tiny import tiny_placed
