@@ -56,7 +56,7 @@ def _root(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and leave the process with its exit code.
+    """Run the command line and leave the process with its exit code; typer itself ends an interrupted command with 130.
 
     Args:
         argv: The words after `coca`; the process's own without it.
@@ -69,9 +69,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except CocaError as error:
         print(f"coca: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("coca: interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # the reader of stdout, such as `head`, has seen enough
         sys.stderr.close()
         sys.exit(0)

@@ -9,7 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coca_cli.model.config import CoCaConfig
-from coca_cli.model.layers import Block, init_block
+from coca_cli.model.layers import Block, KeysValues, init_block
+
+MAX_LEVELS = 3
+"""Texts, their beginnings, the beginnings of those: deeper levels save less than their many small products cost."""
+
+SHARING_PAYS = 0.9
+"""Beginnings are shared where at most this part of the positions is left: gathering keys and values costs, too."""
 
 
 class TextFeatures(NamedTuple):
@@ -36,6 +42,57 @@ def trim_tokens(tokens: Tensor, pad_id: int) -> Tensor:
     """
     used = (tokens != pad_id).any(dim=0).nonzero()
     return tokens[:, : int(used[-1]) + 1 if len(used) else 1]
+
+
+class Prefixes(NamedTuple):
+    """The distinct beginnings of a batch of texts.
+
+    Attributes:
+        length: Positions of each, P; 0 where sharing does not pay.
+        rows: (U,) a row that has each beginning.
+        of_row: (B,) the beginning of each row.
+    """
+
+    length: int
+    rows: Tensor
+    of_row: Tensor
+
+
+class _Level(NamedTuple):
+    """Texts from the position on where their beginnings end.
+
+    Attributes:
+        x: (B, R, W) the positions that are computed here.
+        mask: (B, 1, R, P + R), True where they may look.
+        of_prefix: (B,) which text of the next level is the beginning of each; None where there is none.
+    """
+
+    x: Tensor
+    mask: Tensor
+    of_prefix: Tensor | None
+
+
+def find_prefixes(tokens: Tensor) -> Prefixes:
+    """The length of beginnings with which the fewest positions are computed, each distinct beginning once.
+
+    Args:
+        tokens: (B, T) token ids.
+    """
+    n, size = tokens.shape
+    groups = torch.zeros(n, dtype=torch.long, device=tokens.device)
+    best, best_groups, least = 0, groups, SHARING_PAYS * n * size
+    for length in range(1, size):
+        keys = groups * (int(tokens.max()) + 1) + tokens[:, length - 1]
+        distinct, groups = torch.unique(keys, return_inverse=True)
+        positions = len(distinct) * length + n * (size - length)
+        if positions < least:
+            best, best_groups, least = length, groups, positions
+        if 2 * len(distinct) > n:
+            break
+    count = int(best_groups.max()) + 1 if n else 0
+    first = torch.full((count,), n, device=tokens.device)
+    first.scatter_reduce_(0, best_groups, torch.arange(n, device=tokens.device), "amin")
+    return Prefixes(best, first, best_groups)
 
 
 class UnimodalDecoder(nn.Module):
@@ -81,13 +138,33 @@ class UnimodalDecoder(nn.Module):
         return TextFeatures(self._pool(x), x[:, :length])
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """The embedding (B, D) alone: the last block computes [CLS] and nothing else."""
+        """The embedding (B, D) alone, with what does not change it left out.
+
+        Texts that begin alike, as prompts of one template do, share the work on their beginning: nothing later is seen
+        from there. The last block computes [CLS] and nothing else.
+        """
         x, mask = self._embed_tokens(tokens)
-        for block in self.blocks[:-1]:
-            x = block(x, mask=mask)
-        last, n_cls = self.blocks[-1], len(self.cls)
-        assert isinstance(last, Block)
-        return self._pool(last.forward_tail(x, n_cls, mask[:, :, -n_cls:]))
+        levels: list[_Level] = []  # the texts themselves, their distinct beginnings, the beginnings of those, ...
+        while True:
+            prefixes = find_prefixes(tokens)
+            start = prefixes.length if len(levels) + 1 < MAX_LEVELS else 0
+            levels.append(_Level(x[:, start:], mask[:, :, start:], prefixes.of_row if start else None))
+            if not start:
+                break
+            tokens = tokens[prefixes.rows, :start]
+            x, mask = x[prefixes.rows, :start], mask[prefixes.rows, :, :start, :start]
+        last_rows = [len(self.cls), *[1] * len(levels)]  # of the beginnings the last block's keys and values are wanted
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            past: KeysValues | None = None
+            for depth in reversed(range(len(levels))):
+                level = levels[depth]
+                if past is not None:
+                    past = KeysValues(past.keys[level.of_prefix], past.values[level.of_prefix])
+                seen = level.mask[:, :, -last_rows[depth] :] if block is self.blocks[-1] else level.mask
+                y, past = block.extend(level.x, seen, past)
+                levels[depth] = level._replace(x=y)
+        return self._pool(levels[0].x)
 
     def _embed_tokens(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) -> the input of the first block (B, T + C, W) with [CLS] at the end, and its mask."""

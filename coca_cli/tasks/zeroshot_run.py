@@ -102,9 +102,10 @@ def run_zeroshot(request: ZeroShotRequest, placed: Placed, store: Store, reporte
     outcome = evaluate(placed, classifier, shown)
     for reason in list(skipped.reasons.values())[:10]:
         reporter.warn(f"left out: {reason}")
+    rows = evaluation.record(store, outcome.scores, len(outcome.ids), skipped.reasons)
     if request.predictions is not None:
         write_predictions(request.predictions, outcome.ids, outcome.labels, outcome.ranking, prompts.class_names)
-    return evaluation.record(store, outcome.scores, len(outcome.ids), skipped.reasons)
+    return rows
 
 
 def _classifier(cache: Path | None, placed: Placed, prompts: Prompts, reporter: Reporter) -> Tensor:

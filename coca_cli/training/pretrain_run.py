@@ -125,14 +125,16 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport:
                 if request.save_every and last.step % request.save_every == 0:
                     save()
     except KeyboardInterrupt:
-        save()
-        reporter.warn(
-            f"stopped at step {last.step if last else 0} of {recipe.steps}; the model so far is in {request.output}"
-        )
+        if last is None:  # nothing was learned, and an earlier model may still be there
+            reporter.warn("stopped before the first step; nothing was written")
+        else:
+            save()
+            reporter.warn(f"stopped at step {last.step} of {recipe.steps}; the model so far is in {request.output}")
         raise
     save()
     for reason in list(skipped.reasons.values())[:10]:
         reporter.warn(f"left out: {reason}")
+    skipped.check(final=True)
     assert last is not None
     return last
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from coca_cli.model.text import trim_tokens
+from coca_cli.model.text import find_prefixes, trim_tokens
+from coca_cli.model.tokenizer import ClipTokenizer
 from tests.model.small_models import BUILDS, pictures, small_coca, texts
+from tests.parity.open_clip_models import narrow_l14, random_pair
 
 every_build = pytest.mark.parametrize("build", BUILDS)
 CORRECT = [build for build in BUILDS if "legacy" not in build]
@@ -165,3 +167,34 @@ def test_the_decoder_takes_the_text_before_its_last_norm() -> None:
         after = model.encode_text(texts(10))
         assert torch.equal(model.decode(after, image), before)
         assert (after.embedding - text.embedding).abs().max() > 1e-2
+
+
+# --- texts that begin alike ---
+
+
+def test_distinct_beginnings_are_found_by_eye() -> None:
+    tokens = torch.tensor([[1, 5, 6, 7], [1, 5, 6, 8], [1, 5, 6, 9], [1, 4, 6, 7], [1, 4, 6, 8]])
+    prefixes = find_prefixes(tokens)
+    # lengths 1, 2, 3 leave 1 + 15, 4 + 10 and 6 + 5 of 20 positions to compute
+    assert prefixes.length == 3
+    assert prefixes.of_row.tolist() == [1, 1, 1, 0, 0]
+    assert prefixes.rows.tolist() == [3, 0]
+
+
+def test_texts_that_differ_from_the_start_share_nothing() -> None:
+    assert find_prefixes(torch.arange(24).view(6, 4)).length == 0
+    assert find_prefixes(torch.tensor([[1, 2, 3]])).length == 0
+
+
+@pytest.mark.parametrize("correct_mask", [False, True])
+def test_shared_beginnings_leave_embeddings_as_they_are(correct_mask: bool) -> None:
+    _, ours = random_pair(narrow_l14(correct_mask=correct_mask))
+    tokenizer = ClipTokenizer(76)
+    names = ("cat", "red fox", "a != b", "dog!", "great white shark on a beach", "")
+    texts = [
+        f"{start} {name} {end}" for start in ("a bad photo of a", "art of many!") for name in names for end in ".x"
+    ]
+    tokens = trim_tokens(tokenizer.encode(texts), 0)
+    assert find_prefixes(tokens).length >= 4
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.embed_text(tokens), ours.encode_text(tokens).embedding, atol=1e-5, rtol=0)

@@ -15,10 +15,11 @@ from tests.parity.open_clip_models import model_config, narrow_l14, random_pair,
 
 pytestmark = pytest.mark.peer
 
-TEXTS = [
+TEXTS = [  # "!" is token 256 at a word's end and token 0, the padding id, before other signs
     "a photo of a cat",
     "stop! wait! a dog barks at the postman",
     "!",
+    "the padding id inside a text: a != b !%",
     "",
     "two red kites over a field. " * 12,  # longer than the context
 ]
@@ -91,10 +92,10 @@ def test_trimmed_texts_embed_as_untrimmed_ones(correct_mask: bool) -> None:
 @pytest.mark.parametrize("correct_mask", [False, True])
 def test_a_batch_trimmed_together_equals_single_texts(correct_mask: bool) -> None:
     _, ours = random_pair(narrow_l14(correct_mask=correct_mask))
-    tokens = trim_tokens(tokens_of(TEXTS[:4]), pad_id=0)
+    tokens = trim_tokens(tokens_of(TEXTS[:5]), pad_id=0)
     with torch.inference_mode():
         together = ours.encode_text(tokens).embedding
-        alone = torch.cat([ours.encode_text(tokens_of([text])).embedding for text in TEXTS[:4]])
+        alone = torch.cat([ours.encode_text(tokens_of([text])).embedding for text in TEXTS[:5]])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 

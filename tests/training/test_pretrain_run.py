@@ -270,6 +270,22 @@ def test_the_model_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.Monke
     assert steps == [5]
 
 
+def test_ctrl_c_before_the_first_step_leaves_an_earlier_model_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pretrain(tmp_path / "run", "--steps", 1, "--quiet") == 0
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+
+    def interrupted(*arguments: Any) -> Iterator[StepReport]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(module, "train", interrupted)
+    assert pretrain(tmp_path / "run", "--steps", 50, "--quiet", "--overwrite", "--seed", 1) == 130
+    assert "stopped before the first step; nothing was written" in capsys.readouterr().err
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
 def test_ctrl_c_saves_what_was_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
