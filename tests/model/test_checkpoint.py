@@ -247,7 +247,7 @@ def test_weights_for_the_papers_architectures_are_a_folder(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("coca_ViT-B-31", "coca_ViT-B-32? Known"),
+        ("coca_ViT-B-31", "Did you mean coca_ViT-B-32 or"),
         ("coca_vit-l-14", "Did you mean coca_ViT-L-14"),
         ("ViT", "Known: coca_"),
     ],
