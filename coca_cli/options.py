@@ -11,11 +11,15 @@ from typing import Annotated
 
 import typer
 
+from coca_cli.recipes import read_recipe, recipe_names, recipe_text, to_toml
+
 SOURCE_PANEL = "Model and data"
 RUN_PANEL = "How it runs"
 OUTPUT_PANEL = "What comes out"
 MODEL_PANEL = "Architecture"
 RECIPE_PANEL = "Recipe"
+DATA_PANEL = "Training data"
+EVALUATION_PANEL = "Evaluation while training"
 
 
 class Precision(StrEnum):
@@ -48,6 +52,20 @@ class DecayChoice(StrEnum):
 
     linear = "linear"
     cosine = "cosine"
+
+
+class Parallel(StrEnum):
+    """How several processes share a model in training."""
+
+    ddp = "ddp"
+    fsdp = "fsdp"
+
+
+class LogChoice(StrEnum):
+    """Further logs of a training run."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
 
 
 class OutputFormat(StrEnum):
@@ -120,6 +138,42 @@ ImageSizeOption = Annotated[
         help="Run at another picture size than the checkpoint's; position embeddings are interpolated.",
         rich_help_panel=SOURCE_PANEL,
     ),
+]
+
+
+def _take_recipe(ctx: typer.Context, text: str | None) -> str | None:
+    """Let a recipe's values stand where the command line gives none; or show them and leave."""
+    if text is None:
+        return None
+    options = {p.name: p for p in ctx.command.params if p.name and p.name not in ("recipe", "help")}
+    if text == "show":
+        shown = {name: p.default for name, p in options.items() if p.default not in (None, [], ()) and not p.required}
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in shown.items()}
+        typer.echo(f"# The defaults of {ctx.command_path}. Others: show:NAME of {', '.join(recipe_names())}.")
+        typer.echo(to_toml(plain), nl=False)
+        raise typer.Exit
+    if text.startswith("show:"):
+        typer.echo(recipe_text(text.removeprefix("show:")), nl=False)
+        raise typer.Exit
+    ctx.default_map = {**(ctx.default_map or {}), **read_recipe(text, options)}
+    return text
+
+
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE|show",
+        help="Take the values of a named recipe or of a TOML or YAML file where no option is given; "
+        "show prints the defaults, show:NAME a recipe.",
+        is_eager=True,
+        callback=_take_recipe,
+        rich_help_panel=RECIPE_PANEL,
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace what is already there.", rich_help_panel=OUTPUT_PANEL),
 ]
 VocabSizeOption = Annotated[
     int | None,

@@ -7,23 +7,31 @@ from typing import Annotated
 
 import typer
 
+from coca_cli.errors import CocaError
 from coca_cli.options import (
+    DATA_PANEL,
     DEFAULT_DATA_ROOT,
+    EVALUATION_PANEL,
     MODEL_PANEL,
     OUTPUT_PANEL,
     RECIPE_PANEL,
-    SOURCE_PANEL,
+    RUN_PANEL,
     BatchSizeOption,
     DataRootOption,
     DecayChoice,
     Device,
     DeviceOption,
+    ImageSizeOption,
     LimitOption,
+    LogChoice,
     OptimizerChoice,
     OutputFolderOption,
+    OverwriteOption,
+    Parallel,
     Precision,
     PrecisionOption,
     QuietOption,
+    RecipeOption,
     SeedOption,
     StrictOption,
     VocabSizeOption,
@@ -32,21 +40,45 @@ from coca_cli.options import (
 
 
 def pretrain(
+    recipe: RecipeOption = None,
+    *,
     data: Annotated[
         list[str],
         typer.Option(
             "--data",
             metavar="SRC",
-            help="Training data, may be given several times: a table (.csv, .tsv, .jsonl) of pictures and captions, "
-            "tar shards, a folder of pictures with .txt files, a class-per-folder tree, or a dataset's name.",
-            rich_help_panel=SOURCE_PANEL,
+            help="Training data, may be given several times: a table (.csv, .tsv, .jsonl, .parquet) of pictures and "
+            "captions, COCO or Karpathy JSON, tar shards (also pipe:COMMAND or a URL), a folder of pictures with .txt "
+            "files, a class-per-folder tree, or a dataset's name. pairs:SRC and labels:SRC choose what is read.",
+            rich_help_panel=DATA_PANEL,
         ),
     ],
     output: OutputFolderOption,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W,W,...",
+            help="Part of each batch from each --data; without it half pairs and half labels, by size within each.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
+    keep: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Train only on what this list of coca data dedup keeps of its source; may be given several times.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
     data_root: DataRootOption = DEFAULT_DATA_ROOT,
     arch: Annotated[
-        str, typer.Option(metavar="NAME", help="Architecture; see coca models list.", rich_help_panel=MODEL_PANEL)
-    ] = "coca_tiny",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Architecture; see coca models list. Without it coca_tiny.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
     set: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,6 +90,15 @@ def pretrain(
     init: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Start from this model's weights.", rich_help_panel=MODEL_PANEL),
+    ] = None,
+    image_size: ImageSizeOption = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Leave these weights as they are, such as image or 'text.blocks.[0-5]'; may be given several times.",
+            rich_help_panel=MODEL_PANEL,
+        ),
     ] = None,
     tokenizer: Annotated[
         str | None,
@@ -96,6 +137,15 @@ def pretrain(
     clip: Annotated[
         float, typer.Option(min=0.0, help="Largest gradient norm; 0 clips nothing.", rich_help_panel=RECIPE_PANEL)
     ] = 1.0,
+    ema: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=0.999999,
+            help="Keep a moving average of the weights, this part of it at each step; the model is then the average.",
+            rich_help_panel=RECIPE_PANEL,
+        ),
+    ] = 0.0,
     contrastive_weight: Annotated[
         float,
         typer.Option(
@@ -119,31 +169,113 @@ def pretrain(
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = False,
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Take each batch through the model in N parts; the losses stay those of the whole batch.",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = 1,
+    checkpoint_activations: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoint-activations",
+            help="Compute each layer twice instead of keeping what is inside it.",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = False,
+    parallel: Annotated[
+        Parallel,
+        typer.Option(
+            help="Under torchrun: ddp keeps the whole model on every process, fsdp a part of it.",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = Parallel.ddp,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the model (torch.compile).", rich_help_panel=RUN_PANEL)
+    ] = False,
     precision: PrecisionOption = Precision.auto,
     device: DeviceOption = Device.auto,
     workers: WorkersOption = None,
     limit: LimitOption = None,
     seed: SeedOption = 0,
     strict: StrictOption = False,
+    eval_zeroshot: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Classify this dataset while training; may be given several times.",
+            rich_help_panel=EVALUATION_PANEL,
+        ),
+    ] = None,
+    eval_retrieval: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Retrieval and caption loss on this set of pairs while training; may be given several times.",
+            rich_help_panel=EVALUATION_PANEL,
+        ),
+    ] = None,
+    eval_every: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Evaluate every N steps and at the end; 0 at the end alone.",
+            rich_help_panel=EVALUATION_PANEL,
+        ),
+    ] = 0,
     save_every: Annotated[
         int,
-        typer.Option(min=0, metavar="N", help="Save every N steps; 0 saves at the end.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Save every N steps and at the end; 0 at the end alone.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = 1000,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a model that is already there.", rich_help_panel=OUTPUT_PANEL)
+    keep_checkpoints: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Checkpoints to go on from that stay.", rich_help_panel=OUTPUT_PANEL),
+    ] = 1,
+    log: Annotated[
+        list[LogChoice] | None,
+        typer.Option(help="A log besides metrics.jsonl; may be given several times.", rich_help_panel=OUTPUT_PANEL),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Refuse to begin anew. Without it, too, a run goes on in its folder.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
+    overwrite: OverwriteOption = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print sources, sample pairs, parameters, memory and schedule, and train nothing.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train a CoCa with both losses of the paper: caption weight 2, contrastive weight 1.
+
+    A run that was stopped goes on with the same command. Several processes: torchrun ... -m coca_cli pretrain ...
 
     Example: coca pretrain --data 'shards/train-{0000..0099}.tar' --output runs/mine --epochs 30
     """
     from coca_cli.progress import Reporter
     from coca_cli.training.augment import Augmentation
     from coca_cli.training.loop import Recipe
-    from coca_cli.training.pretrain_run import PretrainRequest, run_pretrain
+    from coca_cli.training.pretrain_request import PretrainRequest
+    from coca_cli.training.pretrain_run import plan_pretrain, run_pretrain
 
-    recipe = Recipe(
+    numbers = Recipe(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -155,28 +287,57 @@ def pretrain(
         contrastive_weight=contrastive_weight,
         caption_weight=caption_weight,
         precision=precision,
+        ema=ema,
         seed=seed,
     )
     request = PretrainRequest(
         data=data,
+        shares=_parse_weights(weights),
+        keep=keep or (),
         root=data_root,
         output=output,
         architecture=arch,
         changes=set or (),
         init=init,
+        image_size=image_size,
         tokenizer=tokenizer,
         vocab_size=vocab_size,
-        recipe=recipe,
+        recipe=numbers,
         epochs=epochs,
+        freeze=freeze or (),
         augmentation=Augmentation(min_area=min_crop, flip=flip),
+        accumulate=accumulate,
+        parallel=parallel,
+        checkpoint_activations=checkpoint_activations,
+        compile=compile,
         save_every=save_every,
+        keep_checkpoints=keep_checkpoints,
+        eval_zeroshot=eval_zeroshot or (),
+        eval_retrieval=eval_retrieval or (),
+        eval_every=eval_every,
+        logs=log or (),
         overwrite=overwrite,
+        resume=resume,
         device=device,
         limit=limit,
         workers=workers,
         strict=strict,
     )
     reporter = Reporter(quiet=quiet)
+    if dry_run:
+        print(plan_pretrain(request), end="")
+        return
     last = run_pretrain(request, reporter)
+    if last is None:
+        return
     print(f"{output}: {last.step:,} steps, contrastive loss {last.contrastive:.3f}, caption loss {last.caption:.3f}")
     reporter.notice(f"next: coca eval zeroshot -m {output} -d NAME")
+
+
+def _parse_weights(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise CocaError(f"--weights {text}: give numbers with commas between them, such as 1,1") from None

@@ -54,15 +54,19 @@ class Skipped:
     seen: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def add(self, example: Example, error: BadExample) -> None:
+    def add(self, name: str, error: BadExample) -> None:
         """Note one.
+
+        Args:
+            name: The example's id, with its source where there are several.
+            error: What is wrong with it.
 
         Raises:
             BadExample: In strict mode.
         """
         if self.strict:
             raise BadExample(f"{error}. Stopped because of --strict")
-        self.reasons[example.id] = str(error)
+        self.reasons[name] = str(error)
 
     def check(self, *, final: bool) -> None:
         """Stop a run whose data is broken.
@@ -118,7 +122,7 @@ def batches(
     for example, outcome in decoded(examples, decode, default_workers() if workers is None else workers, ahead):
         skipped.seen += 1
         if isinstance(outcome, BadExample):
-            skipped.add(example, outcome)
+            skipped.add(example.id, outcome)
             skipped.check(final=False)
             continue
         kept.append(example)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import open_clip
 from safetensors.torch import save_file
+from torch import Tensor
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingFile, UnknownName
 from coca_cli.files import make_folder, written_whole
@@ -15,6 +17,7 @@ from coca_cli.model.coca import CoCa
 from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
 from coca_cli.model.loaded import Loaded, LoadedCoCa
 from coca_cli.model.open_clip_checkpoints import OPEN_CLIP_CONFIG_FILE, load_hub, load_named, load_open_clip_folder
+from coca_cli.model.sharded_weights import SHARDS, read_sharded_weights
 from coca_cli.model.tokenizer import Tokenizer, load_tokenizer
 from coca_cli.model.weights import build_coca, read_weights
 from coca_cli.registry import unknown_name
@@ -61,7 +64,7 @@ def load(name: str, pretrained: str | None = None, image_size: int | None = None
 
 
 def load_folder(folder: Path, image_size: int | None = None) -> LoadedCoCa:
-    """The CoCa in a folder that coca wrote.
+    """The CoCa in a folder that coca wrote: a model, or a checkpoint of its training, whose shards are joined.
 
     Raises:
         MissingFile: A file is not there.
@@ -90,7 +93,9 @@ def load_folder(folder: Path, image_size: int | None = None) -> LoadedCoCa:
             f"the tokenizer in {folder} writes {tokenizer.context} positions of {tokenizer.vocab_size:,} words, the "
             f"model takes {config.text.context} of {config.text.vocab_size:,}; copy the tokenizer it was trained with"
         )
-    model = build_coca(config, read_weights(folder / WEIGHTS_FILE), image_size, str(folder))
+    sharded = not (folder / WEIGHTS_FILE).exists() and any(folder.glob(SHARDS))
+    weights = read_sharded_weights(folder, config) if sharded else read_weights(folder / WEIGHTS_FILE)
+    model = build_coca(config, weights, image_size, str(folder))
     return LoadedCoCa(model, tokenizer, str(described.get("name", folder.name)))
 
 
@@ -106,16 +111,35 @@ def save_folder(
         name: What result rows shall call it.
         extra: Further facts for config.json, such as how it was trained.
     """
+    save_weights(folder, model.state_dict(), model.config, tokenizer, name, extra)
+
+
+def save_weights(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    config: CoCaConfig,
+    tokenizer: Tokenizer,
+    name: str,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """As `save_folder`, from weights by name."""
     make_folder(folder)
-    weights = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
+    whole = {k: v.detach().float().cpu().contiguous() for k, v in weights.items()}
     with written_whole(folder / WEIGHTS_FILE) as file:
-        save_file(weights, file, metadata={"format": "pt"})
+        save_file(whole, file, metadata={"format": "pt"})
+    save_description(folder, config, tokenizer, name, extra)
+
+
+def save_description(
+    folder: Path, config: CoCaConfig, tokenizer: Tokenizer, name: str, extra: dict[str, Any] | None = None
+) -> None:
+    """Write all of a model folder but the weights: config.json and the tokenizer."""
     tokenizer.save(folder)
     described = {
         "format": "coca",
         "format_version": FORMAT_VERSION,
         "name": name,
-        "model": model.config.to_dict(),
+        "model": config.to_dict(),
         **(extra or {}),
     }
     with written_whole(folder / CONFIG_FILE) as file:

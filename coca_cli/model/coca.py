@@ -9,11 +9,13 @@ V vocabulary, C [CLS] tokens.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from coca_cli.model.config import CoCaConfig
 from coca_cli.model.text import MultimodalDecoder, TextFeatures, UnimodalDecoder
@@ -61,6 +63,11 @@ class CoCa(nn.Module):
     def logit_scale(self) -> Tensor:
         """1 / temperature, at most 100."""
         return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    def checkpoint_activations(self) -> None:
+        """From now on compute what is inside a layer anew in the backward pass, instead of keeping it."""
+        for layer in [*self.image.vit.blocks, *self.text.blocks, *self.decoder.layers]:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """Pictures (B, 3, H, W), normalised -> embedding (B, D), tokens (B, Q, W), patches (B, N, W)."""

@@ -38,9 +38,9 @@ def measure_cost(config: CoCaConfig) -> Cost:
         images = torch.empty(1, 3, config.image.size, config.image.size)
         tokens = torch.empty(1, config.text.context, dtype=torch.long)
     image, text = model.encode_image(images), model.encode_text(tokens)
-    per_picture = _count(partial(model.encode_image, images))
-    per_text = _count(partial(model.encode_text, tokens))
-    per_caption = per_text + _count(partial(model.decode, text, image))
+    per_picture = count_operations(partial(model.encode_image, images))
+    per_text = count_operations(partial(model.encode_text, tokens))
+    per_caption = per_text + count_operations(partial(model.decode, text, image))
     poolers = [p for p in (model.image.generative, model.image.contrastive) if p is not None]
     parameters = {
         "image encoder": _size(model.image.vit),
@@ -52,7 +52,8 @@ def measure_cost(config: CoCaConfig) -> Cost:
     return Cost(parameters, per_picture, per_caption, per_text)
 
 
-def _count(run: Callable[[], object]) -> int:
+def count_operations(run: Callable[[], object]) -> int:
+    """Floating-point operations of whatever torch computes in a call."""
     with FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops())

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coca_cli.model.packing import Packing
+
 
 class KeysValues(NamedTuple):
     """Keys and values of a sequence in one attention, (B, H, T, W / H) each."""
@@ -73,15 +75,25 @@ class Attention(nn.Module):
         return self.split_heads(k), self.split_heads(v)
 
     def forward(
-        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, causal: bool = False
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        packing: Packing | None = None,
     ) -> Tensor:
-        """(B, T, W) -> (B, T, W); `context` (B, S, context_width) for cross-attention."""
+        """(B, T, W) -> (B, T, W), or (n, W) -> (n, W) with a packing; `context` (B, S, context_width) to look at."""
+        projected = self.q(x) if self.cross else self.qkv(x)
+        if packing is not None:
+            projected = packing.pad(projected)
         if self.cross:
             assert context is not None
-            k, v = self.keys_values(context)
-            return self.attend(self.split_heads(self.q(x)), k, v, mask)
-        q, k, v = (self.split_heads(part) for part in self.qkv(x).chunk(3, dim=-1))
-        return self.attend(q, k, v, mask, causal)
+            q, (k, v) = self.split_heads(projected), self.keys_values(context)
+        else:
+            q, k, v = (self.split_heads(part) for part in projected.chunk(3, dim=-1))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal).transpose(1, 2).flatten(2)
+        out: Tensor = self.out(mixed if packing is None else packing.pack(mixed))
+        return out
 
 
 class MLP(nn.Sequential):
@@ -118,12 +130,17 @@ class Block(nn.Module):
         self.mlp = MLP(width, mlp_width) if mlp_width else None
 
     def forward(
-        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, causal: bool = False
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        packing: Packing | None = None,
     ) -> Tensor:
-        """(B, T, W) -> (B, T, W)."""
+        """(B, T, W) -> (B, T, W), or (n, W) -> (n, W) with a packing; mask and context stay those of the batch."""
         if context is not None:
             context = self.norm_context(context)
-        x = x + self.attention(self.norm1(x), context, mask, causal)
+        x = x + self.attention(self.norm1(x), context, mask, causal, packing)
         return x + self.mlp(self.norm2(x)) if self.mlp is not None else x
 
     def extend(self, x: Tensor, mask: Tensor, past: KeysValues | None = None) -> tuple[Tensor, KeysValues]:

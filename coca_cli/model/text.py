@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from coca_cli.model.config import CoCaConfig
 from coca_cli.model.layers import Block, KeysValues, init_block
+from coca_cli.model.packing import Packing
 
 MAX_LEVELS = 3
 """Texts, their beginnings, the beginnings of those; deeper levels were not measurably quicker."""
@@ -42,6 +43,12 @@ def trim_tokens(tokens: Tensor, pad_id: int) -> Tensor:
     """
     used = (tokens != pad_id).any(dim=0).nonzero()
     return tokens[:, : int(used[-1]) + 1 if len(used) else 1]
+
+
+def text_lengths(tokens: Tensor, pad_id: int) -> Tensor:
+    """(B, T) token ids -> (B,) positions up to the last that is no padding."""
+    positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+    return ((tokens != pad_id) * positions).amax(dim=1)
 
 
 class Prefixes(NamedTuple):
@@ -125,17 +132,38 @@ class UnimodalDecoder(nn.Module):
         if isinstance(self.projection, nn.Linear):
             nn.init.normal_(self.projection.weight, std=self.projection.in_features**-0.5)
 
-    def forward(self, tokens: Tensor) -> TextFeatures:
+    def forward(self, tokens: Tensor, rows: Tensor | None = None) -> TextFeatures:
         """(B, T) token ids with T up to the context -> embedding (B, D), hidden (B, T, W).
 
         T may be anything from the longest text upwards: [CLS] keeps its own position embedding and sees no padding
         that it would not see at full length.
+
+        Args:
+            tokens: The texts.
+            rows: From `packed_rows`: the positions that are computed; padding comes out as zero. None computes all.
         """
         length = tokens.shape[1]
         x, mask = self._embed_tokens(tokens)
+        packing = None if rows is None else Packing(rows, len(x), x.shape[1])
+        if packing is not None:
+            x = packing.pack(x)
         for block in self.blocks:
-            x = block(x, mask=mask)
+            x = block(x, mask=mask, packing=packing)
+        if packing is not None:
+            x = packing.pad(x)
         return TextFeatures(self._pool(x), x[:, :length])
+
+    def packed_rows(self, tokens: Tensor) -> Tensor:
+        """The positions that matter to embedding and captions, in the flattened (B * (T + C)) batch that blocks see.
+
+        Args:
+            tokens: (B, T) token ids.
+        """
+        # The shifted mask shows [CLS] one padding position, see `_embed_tokens`.
+        width = tokens.shape[1] + int(self.legacy_mask and tokens.shape[1] < self.context)
+        lengths = (text_lengths(tokens, self.pad_id) + int(self.legacy_mask)).clamp(max=width)
+        used = torch.arange(width, device=tokens.device) < lengths[:, None]  # (B, T)
+        return F.pad(used, (0, len(self.cls)), value=True).flatten().nonzero().flatten()
 
     def embed(self, tokens: Tensor) -> Tensor:
         """The embedding (B, D) alone, with what does not change it left out.
@@ -205,9 +233,9 @@ class MultimodalLayer(nn.Module):
         self.own = Block(text.width, text.heads, text.mlp_width if text.self_mlp else 0)
         self.cross = Block(text.width, text.heads, text.mlp_width, image_width, text.norm_context)
 
-    def forward(self, x: Tensor, image_tokens: Tensor) -> Tensor:
-        """(B, T, W) and (B, Q, W) -> (B, T, W)."""
-        out: Tensor = self.cross(self.own(x, causal=True), image_tokens)
+    def forward(self, x: Tensor, image_tokens: Tensor, packing: Packing | None = None) -> Tensor:
+        """(B, T, W) and (B, Q, W) -> (B, T, W), or (n, W) -> (n, W) with a packing."""
+        out: Tensor = self.cross(self.own(x, causal=True, packing=packing), image_tokens, packing=packing)
         return out
 
 
@@ -232,7 +260,24 @@ class MultimodalDecoder(nn.Module):
 
     def forward(self, hidden: Tensor, image_tokens: Tensor) -> Tensor:
         """Unimodal output (B, T, W) and image tokens (B, Q, W) -> logits (B, T, V)."""
-        for layer in self.layers:
-            hidden = layer(hidden, image_tokens)
-        logits: Tensor = self.to_vocab(self.norm(hidden))
+        logits: Tensor = self.to_vocab(self.read(hidden, image_tokens))
         return logits
+
+    def read(self, hidden: Tensor, image_tokens: Tensor, rows: Tensor | None = None) -> Tensor:
+        """What the vocabulary head takes: texts that have looked at their pictures.
+
+        Args:
+            hidden: (B, T, W) unimodal output.
+            image_tokens: (B, Q, W).
+            rows: (n,) positions in the flattened (B * T) batch that are wanted, a beginning of each text; None for all.
+
+        Returns:
+            (B, T, W), or (n, W) where rows are given.
+        """
+        packing = None if rows is None else Packing(rows, *hidden.shape[:2])
+        if packing is not None:
+            hidden = packing.pack(hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, image_tokens, packing)
+        out: Tensor = self.norm(hidden)
+        return out

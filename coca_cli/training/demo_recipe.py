@@ -7,12 +7,12 @@ from pathlib import Path
 from coca_cli.options import DecayChoice, OptimizerChoice
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.loop import Recipe
-from coca_cli.training.pretrain_run import PretrainRequest
+from coca_cli.training.pretrain_request import PretrainRequest
 
 STEPS = 320
 BATCH_SIZE = 128
-SOURCES = ("scenes", *["digits"] * 4)
-"""Captioned scenes and, as in the paper, labelled pictures with their labels as text; four times, for their number."""
+SOURCES = ("scenes", "digits")
+"""Captioned scenes and, as in the paper, labelled pictures with their labels as text, half and half."""
 
 
 def demo_request(folder: Path, seed: int) -> PretrainRequest:

@@ -1,29 +1,32 @@
-"""The training loop of one process."""
+"""The training loop: one step after the other, on one process or many."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coca_cli.errors import CocaError
-from coca_cli.media.images import normalise
+from coca_cli.files import written_whole
 from coca_cli.model.coca import MAX_LOGIT_SCALE, CoCa
-from coca_cli.model.text import trim_tokens
 from coca_cli.model.tokenizer import TextEncoder
-from coca_cli.options import DecayChoice, OptimizerChoice
+from coca_cli.options import DecayChoice, OptimizerChoice, Parallel
 from coca_cli.progress import Reporter
-from coca_cli.training.losses import Losses, coca_losses
-from coca_cli.training.optim import build_optimizer, learning_rate_at
-from coca_cli.training.pairs import TrainingBatch
+from coca_cli.training.batches import Position, TrainingBatch
+from coca_cli.training.checkpoints import TrainingState
+from coca_cli.training.distributed import World, average_whole_gradients, gather_texts
+from coca_cli.training.objective import Losses, Part, Weights, backward, pack_texts
+from coca_cli.training.optim import clip_gradients, learning_rate_at
+from coca_cli.training.utilisation import StepCost
+
+BAD_BATCH_FILE = "bad_batch.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,7 @@ class Recipe:
         contrastive_weight: Weight of the contrastive loss.
         caption_weight: Weight of the captioning loss.
         precision: fp32, or bf16 for autocast with fp32 weights.
+        ema: Part of the moving average of the weights that stays at each step; 0 for no average.
         seed: Of the weights, the order, captions and crops.
     """
 
@@ -56,6 +60,7 @@ class Recipe:
     contrastive_weight: float = 1.0
     caption_weight: float = 2.0
     precision: str = "fp32"
+    ema: float = 0.0
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,7 +73,6 @@ class StepReport:
     """What one step did, as metrics.jsonl has it."""
 
     step: int
-    epoch: int
     loss: float
     contrastive: float
     caption: float
@@ -76,96 +80,132 @@ class StepReport:
     gradient_norm: float
     learning_rate: float
     pairs_per_second: float
+    utilisation: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How the steps are computed; none of it changes what is learned.
+
+    Attributes:
+        device: Where.
+        world: The processes.
+        parallel: How they share the model.
+        accumulate: Parts that each batch goes through the model in.
+        cost: Operations of a step.
+        peak: Operations per second that one process could reach.
+    """
+
+    device: torch.device
+    world: World
+    parallel: Parallel
+    accumulate: int
+    cost: StepCost
+    peak: float
 
 
 def train(
-    model: CoCa,
+    objective: nn.Module,
+    state: TrainingState,
     tokenizer: TextEncoder,
     data: Iterator[TrainingBatch],
     recipe: Recipe,
-    device: torch.device,
+    execution: Execution,
     reporter: Reporter,
-    log: IO[str],
-) -> Iterator[StepReport]:
-    """Train in place; yields after every step, so that the caller can save and stop.
+    folder: Path,
+) -> Iterator[tuple[StepReport, Position]]:
+    """Train in place; yields after every step, so that the caller can save, evaluate and stop.
 
     Args:
-        model: In fp32 on the device.
+        objective: Holds the model, as `parallelise` gave it.
+        state: The model, its optimiser and its average; moved on from its step to the recipe's last.
         tokenizer: The model's.
-        data: Endless batches.
+        data: Endless batches, this process's share.
         recipe: How.
-        device: Where.
+        execution: On what.
         reporter: Shows loss parts, pairs/s and time left.
-        log: One JSON line per step.
+        folder: Where the names of a batch go that ends the training.
+
+    Yields:
+        What the step did, and where the data stands after it.
 
     Raises:
-        CocaError: The loss is no number any more.
+        CocaError: Loss or gradient are no numbers any more.
     """
-    model.train()
-    optimizer = build_optimizer(model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay)
+    state.model.train()
     warmup = round(recipe.warmup * recipe.steps)
-    shown: Iterable[int] = reporter.track(
-        range(recipe.steps), total=recipe.steps * recipe.batch_size, label="pairs", size=lambda _: recipe.batch_size
-    )
-    for step in shown:
+    weights = Weights(recipe.contrastive_weight, recipe.caption_weight)
+    size = recipe.batch_size
+    steps = range(state.step, recipe.steps)
+    for step in reporter.track(steps, total=len(steps) * size, label="pairs", size=lambda _: size):
         start = time.perf_counter()
         rate = learning_rate_at(step, steps=recipe.steps, warmup=warmup, peak=recipe.learning_rate, decay=recipe.decay)
-        for group in optimizer.param_groups:
+        for group in state.optimizer.param_groups:
             group["lr"] = rate
         batch = next(data)
-        losses = _losses(model, tokenizer, batch, recipe, device)
-        if not math.isfinite(losses.total.item()):
-            raise CocaError(
-                f"the loss is {losses.total.item()} at step {step + 1} (learning rate {rate:.2e}): training stopped. "
-                "Use a lower --learning-rate or a longer --warmup"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip or math.inf)
-        optimizer.step()
+        parts = split_batch(batch, state.model, tokenizer, execution)
+        state.optimizer.zero_grad(set_to_none=True)
+        losses = backward(objective, parts, state.model.pad_id, weights, execution.world)
+        average_whole_gradients(state.model, execution.parallel, execution.world)
+        norm = clip_gradients(state.model, recipe.clip).item()
+        if not math.isfinite(losses.total + norm):
+            raise _no_number(losses, norm, step + 1, rate, batch, execution.world, folder)
+        state.optimizer.step()
         with torch.no_grad():  # as in CLIP: beyond this the gradient of the temperature is lost
-            model.log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
-        report = _report(
-            step, batch.epoch, losses, model, norm, rate, recipe.batch_size / (time.perf_counter() - start)
+            state.model.log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+        state.step = step + 1
+        if state.ema is not None:
+            state.ema.update(state.model, state.step)
+        operations = sum(execution.cost.of(len(part.pixels), part.texts) for part in parts)
+        seconds = time.perf_counter() - start
+        used = operations / seconds / execution.peak
+        report = StepReport(
+            step=state.step,
+            loss=losses.total,
+            contrastive=losses.contrastive,
+            caption=losses.caption,
+            temperature=(1 / state.model.logit_scale).item(),  # inf, not an error, where the scale has become 0
+            gradient_norm=norm,
+            learning_rate=rate,
+            pairs_per_second=round(size / seconds, 1),
+            utilisation=round(used, 4),
         )
-        reporter.detail = f"loss {report.loss:.2f} (contrastive {report.contrastive:.2f}, caption {report.caption:.2f})"
-        log.write(json.dumps(asdict(report)) + "\n")
-        log.flush()
-        yield report
+        reporter.detail = _detail(report)
+        yield report, batch.position
     reporter.detail = ""
 
 
-def _losses(model: CoCa, tokenizer: TextEncoder, batch: TrainingBatch, recipe: Recipe, device: torch.device) -> Losses:
-    images = normalise(batch.pixels.to(device, non_blocking=True), model.config.image)
-    tokens: Tensor = trim_tokens(tokenizer.encode(batch.captions), model.pad_id).to(device)
-    mixed = torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
-    with mixed:
-        output = model(images, tokens)
-    return coca_losses(
-        output,
-        tokens,
-        model.pad_id,
-        contrastive_weight=recipe.contrastive_weight,
-        caption_weight=recipe.caption_weight,
+def split_batch(batch: TrainingBatch, model: CoCa, tokenizer: TextEncoder, execution: Execution) -> list[Part]:
+    """The parts that go through the model one after the other, on the device."""
+    tokens = tokenizer.encode(batch.captions)
+    rows = len(tokens) // execution.accumulate
+    return [
+        Part(pixels.to(execution.device, non_blocking=True), pack_texts(model, texts).to(execution.device))
+        for pixels, texts in zip(torch.split(batch.pixels, rows), torch.split(tokens, rows), strict=True)
+    ]
+
+
+def _detail(report: StepReport) -> str:
+    return (
+        f"loss {report.loss:.2f} (contrastive {report.contrastive:.2f}, caption {report.caption:.2f}), "
+        f"temperature {report.temperature:.3f}, gradient {report.gradient_norm:.2f}, "
+        f"{report.utilisation:.0%} of peak"
     )
 
 
-def _report(
-    step: int, epoch: int, losses: Losses, model: CoCa, norm: Tensor, rate: float, pairs_per_second: float
-) -> StepReport:
-    return StepReport(
-        step=step + 1,
-        epoch=epoch,
-        loss=round(losses.total.item(), 5),
-        contrastive=round(losses.contrastive.item(), 5),
-        caption=round(losses.caption.item(), 5),
-        temperature=round((1 / model.logit_scale).item(), 5),  # inf, not an error, where the scale has become 0
-        gradient_norm=round(norm.item(), 4),
-        learning_rate=rate,
-        pairs_per_second=round(pairs_per_second, 1),
+def _no_number(
+    losses: Losses, norm: float, step: int, rate: float, batch: TrainingBatch, world: World, folder: Path
+) -> CocaError:
+    names = gather_texts(batch.names, world)
+    path = folder / BAD_BATCH_FILE
+    if world.first:
+        described: dict[str, Any] = {"step": step, "learning_rate": rate, "gradient_norm": str(norm)}
+        described |= {name: str(value) for name, value in losses._asdict().items()} | {"examples": names}
+        with written_whole(path) as file:
+            file.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    what = f"the loss is {losses.total}" if not math.isfinite(losses.total) else f"the gradient's norm is {norm}"
+    return CocaError(
+        f"{what} at step {step} (learning rate {rate:.2e}): training stopped, and the last checkpoint is as it was. "
+        f"The batch's {len(names)} examples stand in {path} ({', '.join(names[:3])} ...). "
+        "Use a lower --learning-rate or a longer --warmup, or look at these examples"
     )
-
-
-def open_log(folder: Path) -> IO[str]:
-    """metrics.jsonl in a run folder, emptied."""
-    return (folder / "metrics.jsonl").open("w", encoding="utf-8")

@@ -1,39 +1,98 @@
-"""Optimisers and learning-rate schedules."""
+"""Optimisers, learning-rate schedules, gradient clipping, what is not trained."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import torch
 from timm.optim import AdafactorBigVision
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from coca_cli.errors import UnknownName
 from coca_cli.options import DecayChoice, OptimizerChoice
+from coca_cli.registry import unknown_name
 
 
 def build_optimizer(
     model: nn.Module, name: OptimizerChoice, learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """The optimiser over all weights; matrices decay, vectors (biases, norms, the temperature) do not.
+    """The optimiser over all weights; matrices decay, vectors (biases, norms) and the temperature do not.
 
     Both use beta1 0.9 and beta2 0.999, and weight decay apart from the gradient, as the paper has it (section 4.1).
     Adafactor is big_vision's form: factored second moments, beta2 rising to 0.999, first moments kept.
 
     Args:
-        model: What is trained.
+        model: What is trained; frozen parameters are left out.
         name: Which.
         learning_rate: The peak.
         weight_decay: Per step, times the learning rate.
     """
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim == 0], "weight_decay": 0.0},  # never sharded, so never with the others
+    ]
+    groups = [group for group in groups if group["params"]]
     if name is OptimizerChoice.adamw:
-        return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999))
+        return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999), fused=True)
     optimizer: torch.optim.Optimizer = AdafactorBigVision(
         groups, lr=learning_rate, momentum=0.9, beta2_cap=0.999, momentum_dtype=torch.float32
     )
     return optimizer
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
+    """Leave parameters as they are.
+
+    Args:
+        model: In place.
+        patterns: Names of parameters or of modules, with * and ?; `image` is all of the image side.
+
+    Returns:
+        How many numbers are not trained.
+
+    Raises:
+        UnknownName: A pattern names nothing.
+    """
+    for pattern in patterns:
+        named = [p for name, p in model.named_parameters() if _matches(name, pattern)]
+        if not named:
+            modules = [name for name, module in model.named_modules() if name and list(module.parameters())]
+            raise UnknownName(
+                unknown_name("parameters to freeze", pattern, sorted(modules, key=lambda n: n.count(".")))
+            )
+        for parameter in named:
+            parameter.requires_grad_(False)
+    return sum(p.numel() for p in model.parameters() if not p.requires_grad)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
+def clip_gradients(model: nn.Module, largest: float) -> Tensor:
+    """Scale all gradients down to a norm; returns the norm that they had. Shards and whole tensors count alike.
+
+    Args:
+        model: With gradients.
+        largest: The norm allowed; 0 for any.
+    """
+    with_gradient = [p for p in model.parameters() if p.grad is not None]
+    kinds = [[p for p in with_gradient if isinstance(p.grad, DTensor) is sharded] for sharded in (True, False)]
+    norms = []
+    for kind in filter(None, kinds):
+        norm = get_total_norm([p.grad for p in kind if p.grad is not None])
+        norms.append(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    if largest:
+        for kind in filter(None, kinds):
+            clip_grads_with_norm_(kind, largest, total)
+    return total
 
 
 def learning_rate_at(step: int, *, steps: int, warmup: int, peak: float, decay: DecayChoice) -> float:

@@ -1,221 +1,347 @@
-"""The straight path of `coca pretrain`, from sources to a model folder."""
+"""The straight path of `coca pretrain`, from sources to a model folder; it goes on where an earlier run stopped."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from coca_cli import __version__
-from coca_cli.datasets.example import Example
-from coca_cli.datasets.sources import Source, find_source
 from coca_cli.errors import CocaError
 from coca_cli.files import make_folder, written_whole
 from coca_cli.media.batches import Skipped
-from coca_cli.model.architectures import new_model_config
-from coca_cli.model.checkpoint import CONFIG_FILE, load_folder, save_folder
+from coca_cli.model.checkpoint import CONFIG_FILE, save_weights
 from coca_cli.model.coca import CoCa
-from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
-from coca_cli.model.placement import choose_device, choose_precision
-from coca_cli.model.tokenizer import (
-    ClipTokenizer,
-    SentencePieceTokenizer,
-    load_sentencepiece,
-    train_sentencepiece,
-)
+from coca_cli.model.placement import Placed, choose_device
 from coca_cli.progress import Reporter
-from coca_cli.training.augment import Augmentation
-from coca_cli.training.loop import Recipe, StepReport, open_log, train
-from coca_cli.training.pairs import load_sources, training_batches
+from coca_cli.training.batches import Position, training_batches
+from coca_cli.training.checkpoints import (
+    CHECKPOINTS,
+    TrainingState,
+    latest_checkpoint,
+    load_checkpoint,
+    read_facts,
+    save_checkpoint,
+    whole_weights,
+)
+from coca_cli.training.distributed import World, joined_world, local_device, parallelise, tell_all, wait_for_all
+from coca_cli.training.dry_run import describe_plan
+from coca_cli.training.ema import Ema
+from coca_cli.training.evaluations import EvaluationSet, open_sets, score
+from coca_cli.training.loop import Execution, StepReport, train
+from coca_cli.training.metrics_log import MetricsLog, read_metrics
+from coca_cli.training.objective import Objective
+from coca_cli.training.optim import build_optimizer
+from coca_cli.training.pretrain_request import PretrainRequest
+from coca_cli.training.pretrain_setup import Prepared, prepare, settings_of
+from coca_cli.training.stopping import stop_requests
+from coca_cli.training.utilisation import measured_peak, step_cost
+
+RUN_FILE = "run.json"
+BEST = "best"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainRequest:
-    """What to train on, and how.
-
-    Attributes:
-        data: Sources as the user typed them.
-        root: The data root, for named datasets.
-        output: The folder that the model is written to.
-        architecture: A preset's name.
-        changes: KEY=VALUE changes of its configuration.
-        init: A model folder to start from instead of an architecture.
-        tokenizer: "clip", a sentencepiece file, or None to learn one from the captions.
-        vocab_size: Words of a learned tokenizer; None for the architecture's number.
-        recipe: Steps, rates, weights.
-        epochs: Passes over the data, in place of the recipe's steps.
-        augmentation: What is done to pictures.
-        save_every: Steps between two savings; 0 saves at the end alone.
-        overwrite: Replace a model that is already there.
-        device: auto, cpu, cuda or mps.
-        limit: The first so many pairs.
-        workers: Decoding threads.
-        strict: Stop at the first unreadable picture.
-    """
-
-    data: Sequence[str]
-    root: Path
-    output: Path
-    architecture: str = "coca_tiny"
-    changes: Sequence[str] = ()
-    init: Path | None = None
-    tokenizer: str | None = None
-    vocab_size: int | None = None
-    recipe: Recipe
-    epochs: float | None = None
-    augmentation: Augmentation
-    save_every: int = 0
-    overwrite: bool = False
-    device: str = "auto"
-    limit: int | None = None
-    workers: int | None = None
-    strict: bool = False
-
-
-def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport:
-    """Train and write the model folder; also when interrupted, so that nothing is lost.
+def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport | None:
+    """Train and write the run folder; also when interrupted, so that nothing is lost.
 
     Returns:
-        The last step's report.
+        The last step's report; None on all processes but the first.
 
     Raises:
         CocaError: Data, configuration or output are not usable; see the functions called.
         KeyboardInterrupt: The user stopped it; what was trained has been saved.
+        SystemExit: The system stopped it (SIGTERM); what was trained has been saved.
     """
-    if (request.output / CONFIG_FILE).exists() and not request.overwrite:
-        raise CocaError(
-            f"{request.output} already holds a model; choose another --output, or replace it with --overwrite"
+    device = local_device(choose_device(request.device))
+    with joined_world(device) as world:
+        if not world.first:
+            reporter = Reporter(quiet=True)
+        _check_shares(request, world)
+        make_folder(request.output)
+        prepared = prepare(request, device)
+        sets = open_sets(request.eval_zeroshot, request.eval_retrieval, request.root, request.limit)
+        settings = settings_of(request, prepared)
+        checkpoint = tell_all(_find_start(request, settings, reporter) if world.first else None, world)
+        if checkpoint is not None and read_facts(checkpoint)["step"] >= prepared.recipe.steps:
+            reporter.notice(f"{request.output} is finished already; --overwrite trains it anew")
+            return _last_report(request.output) if world.first else None
+        _announce(request, prepared, reporter)
+        if world.first:
+            _write_settings(request.output, settings)
+        run = _Run(request, prepared, sets, world, device, reporter)
+        report = run.train(checkpoint, settings)
+        return report if world.first else None
+
+
+def plan_pretrain(request: PretrainRequest) -> str:
+    """What `run_pretrain` would do, as text; nothing is written.
+
+    Raises:
+        CocaError: Data or configuration are not usable; see the functions called.
+    """
+    device = local_device(choose_device(request.device))
+    with joined_world(device) as world:
+        _check_shares(request, world)
+        prepared = prepare(request, device)
+        open_sets(request.eval_zeroshot, request.eval_retrieval, request.root, request.limit)
+        return describe_plan(request, prepared, world) if world.first else ""
+
+
+class _Run:
+    """One run on one process."""
+
+    def __init__(
+        self,
+        request: PretrainRequest,
+        prepared: Prepared,
+        sets: list[EvaluationSet],
+        world: World,
+        device: torch.device,
+        reporter: Reporter,
+    ) -> None:
+        self.request, self.prepared, self.sets = request, prepared, sets
+        self.world, self.device, self.reporter = world, device, reporter
+        recipe, model = prepared.recipe, prepared.model.to(device)
+        mixed = recipe.precision == "bf16"
+        objective: nn.Module = Objective(model, mixed=mixed)
+        self.objective = parallelise(objective, model, request.parallel, world, device)
+        if request.compile:
+            self.objective.compile(dynamic=True)
+        optimizer = build_optimizer(model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay)
+        self.state = TrainingState(model, optimizer, Ema(model, recipe.ema) if recipe.ema else None)
+        self.execution = Execution(
+            device=device,
+            world=world,
+            parallel=request.parallel,
+            accumulate=request.accumulate,
+            cost=step_cost(model.config),
+            peak=measured_peak(device, mixed=mixed),
         )
-    make_folder(request.output)
-    device = choose_device(request.device)
-    examples = _load_examples(request, reporter)
-    recipe = _complete_recipe(request, len(examples), device)
-    torch.manual_seed(recipe.seed)
-    model, tokenizer = _build(request, examples)
-    model.to(device)
-    _describe(request, recipe, model, examples, reporter)
-    skipped = Skipped(strict=request.strict)
-    data = training_batches(
-        examples,
-        model.config.image,
-        request.augmentation,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        skipped=skipped,
-        workers=request.workers,
-    )
-    last: StepReport | None = None
-    started = time.monotonic()
+        self.skipped = Skipped(strict=request.strict)
+        self.best = -1.0
+        self.seconds = 0.0
+        self.saved_at = -1
 
-    def save() -> None:
-        step = last.step if last else 0
-        trained = {"steps": step, "seconds": round(time.monotonic() - started, 1), "recipe": recipe.to_dict()}
-        save_folder(request.output, model, tokenizer, request.output.name, {"trained": trained})
-
-    try:
-        with open_log(request.output) as log:
-            for last in train(model, tokenizer, data, recipe, device, reporter, log):
-                if request.save_every and last.step % request.save_every == 0:
-                    save()
-    except KeyboardInterrupt:
-        if last is None:  # nothing was learned, and an earlier model may still be there
-            reporter.warn("stopped before the first step; nothing was written")
-        else:
-            save()
-            reporter.warn(f"stopped at step {last.step} of {recipe.steps}; the model so far is in {request.output}")
-        raise
-    save()
-    for reason in list(skipped.reasons.values())[:10]:
-        reporter.warn(f"left out: {reason}")
-    skipped.check(final=True)
-    assert last is not None
-    return last
-
-
-def _load_examples(request: PretrainRequest, reporter: Reporter) -> list[Example]:
-    sources: list[Source] = [find_source(text, request.root) for text in request.data]
-    examples = load_sources(sources, request.limit)
-    words = {"pairs": "pairs", "labels": "labels as text"}
-    counted = Counter(f"{source.name} ({words[source.kind]})" for source in sources)
-    kinds = ", ".join(name if times == 1 else f"{times} x {name}" for name, times in counted.items())
-    reporter.notice(f"training data: {len(examples):,} pictures from {kinds}")
-    if len(examples) < request.recipe.batch_size:
-        raise CocaError(
-            f"{len(examples):,} training pictures do not fill one batch of {request.recipe.batch_size}; "
-            "give more data or a smaller --batch-size"
+    def train(self, checkpoint: Path | None, settings: Mapping[str, Any]) -> StepReport:
+        """All steps that are left."""
+        self._load(checkpoint)
+        request, recipe, mixture = self.request, self.prepared.recipe, self.prepared.mixture
+        begun_at, started = self.state.step, time.monotonic()
+        data = training_batches(
+            mixture,
+            self.state.model.config.image,
+            request.augmentation,
+            batch_size=recipe.batch_size,
+            skipped=self.skipped,
+            workers=request.workers,
+            world=self.world,
         )
-    return examples
+        log = MetricsLog(request.output, begun_at, request.logs, settings) if self.world.first else None
+        before = self.seconds
+        report: StepReport | None = None
+        position = Position(list(mixture.taken), mixture.batches)
+        try:
+            with stop_requests(self.reporter) as stop:
+                for report, position in train(
+                    self.objective,
+                    self.state,
+                    self.prepared.tokenizer,
+                    data,
+                    recipe,
+                    self.execution,
+                    self.reporter,
+                    request.output,
+                ):
+                    self.seconds = before + time.monotonic() - started
+                    if log:
+                        log.write(report.step, {k: v for k, v in asdict(report).items() if k != "step"})
+                    last = report.step == recipe.steps
+                    if self.sets and (last or _due(report.step, request.eval_every)):
+                        self._evaluate(log)
+                    if last or _due(report.step, request.save_every):
+                        self._save(position)
+                    if not last and stop.agreed(self.world, self.device):
+                        self._save(position)
+                        self.reporter.warn(
+                            f"stopped at step {report.step} of {recipe.steps}; run the same command again to go on"
+                        )
+                        stop.leave()
+        finally:
+            data.close()  # type: ignore[attr-defined]
+            if log:
+                log.close()
+        for reason in list(self.skipped.reasons.values())[:10]:
+            self.reporter.warn(f"left out: {reason}")
+        assert report is not None
+        return report
 
+    def _load(self, checkpoint: Path | None) -> None:
+        if checkpoint is None:
+            return
+        load_checkpoint(checkpoint, self.state)
+        facts = read_facts(checkpoint)
+        mixture = self.prepared.mixture
+        mixture.taken, mixture.batches = list(facts["taken"]), int(facts["batches"])
+        self.best, self.seconds = float(facts["best"]), float(facts["seconds"])
+        self.saved_at = self.state.step
+        self.reporter.notice(f"going on after step {self.state.step:,} of {self.prepared.recipe.steps:,}")
 
-def _complete_recipe(request: PretrainRequest, n: int, device: torch.device) -> Recipe:
-    recipe = replace(request.recipe, precision=choose_precision(request.recipe.precision, device))
-    if recipe.precision == "fp16":
-        raise CocaError("--precision fp16 is not for training here: its range is too small; use bf16 or fp32")
-    if request.epochs is not None:
-        recipe = replace(recipe, steps=max(1, round(request.epochs * n / recipe.batch_size)))
-    return recipe
+    def _save(self, position: Position) -> None:
+        """A checkpoint to go on from, and the model as it is."""
+        if self.saved_at == self.state.step:
+            return
+        facts = {"taken": position.taken, "batches": position.batches, "best": self.best, "seconds": self.seconds}
+        request, state = self.request, self.state
+        save_checkpoint(request.output, state, self.prepared.tokenizer, facts, self.world, request.keep_checkpoints)
+        self._save_model(request.output)
+        self.saved_at = state.step
 
+    def _save_model(self, folder: Path) -> None:
+        weights = whole_weights(self.state)
+        if self.world.first:
+            recipe = self.prepared.recipe
+            trained = {
+                "steps": self.state.step,
+                "seconds": round(self.seconds, 1),
+                "weights": "moving average" if self.state.ema else "last step",
+                "recipe": recipe.to_dict(),
+            }
+            config, name = self.state.model.config, self.request.output.name
+            save_weights(folder, weights, config, self.prepared.tokenizer, name, {"trained": trained})
 
-def _build(
-    request: PretrainRequest, examples: Sequence[Example]
-) -> tuple[CoCa, ClipTokenizer | SentencePieceTokenizer]:
-    if request.init is not None:
-        if request.changes or request.tokenizer or request.vocab_size:
-            raise CocaError(
-                f"--init {request.init} brings its own architecture and tokenizer; "
-                "leave out --set, --tokenizer and --vocab-size"
+    def _evaluate(self, log: MetricsLog | None) -> None:
+        """Score the model on the named sets, on the first process; keep it where it is the best so far."""
+        weights = whole_weights(self.state)
+        found = None
+        if self.world.first:
+            config = self.state.model.config
+            model = CoCa(config)
+            model.load_state_dict(weights)
+            model = model.to(self.device).eval()
+            tokenizer, name = self.prepared.tokenizer, self.request.output.name
+            found = score(
+                Placed(model, tokenizer, config.image, name, "", self.device, "fp32"), self.sets, self.request.workers
             )
-        start = load_folder(request.init)
-        return start.model, start.tokenizer
-    config = new_model_config(request.architecture).with_changes(request.changes)
-    tokenizer = _tokenizer(request, config, examples)
-    text = replace(config.text, vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id)
-    return CoCa(replace(config, text=text)), tokenizer
+            assert log is not None
+            log.write(self.state.step, found)
+            self.reporter.notice(f"step {self.state.step:,}: " + _summary(found))
+        found = tell_all(found, self.world)
+        if found["score"] > self.best:
+            self.best = found["score"]
+            self._save_model(self.request.output / BEST)
+        wait_for_all(self.world)
 
 
-def _tokenizer(
-    request: PretrainRequest, config: CoCaConfig, examples: Sequence[Example]
-) -> ClipTokenizer | SentencePieceTokenizer:
-    context = config.text.context
-    if request.tokenizer == "clip" or (request.tokenizer is None and request.architecture not in PAPER_PRESETS):
-        return ClipTokenizer(context)
-    if request.tokenizer is not None:
-        return load_sentencepiece(Path(request.tokenizer).expanduser(), context)
-    words = request.vocab_size or config.text.vocab_size
-    captions = (text for example in examples for text in example.texts)
-    return SentencePieceTokenizer(train_sentencepiece(captions, words), context)
+def _due(step: int, every: int) -> bool:
+    return bool(every) and step % every == 0
 
 
-def _describe(
-    request: PretrainRequest, recipe: Recipe, model: CoCa, examples: Sequence[Example], reporter: Reporter
-) -> None:
-    """Tell the user what is trained, and keep the settings in the run folder."""
-    parameters = sum(p.numel() for p in model.parameters())
-    passes = recipe.steps * recipe.batch_size / len(examples)
-    reporter.notice(
-        f"model: {request.init or request.architecture}, {parameters / 1e6:.1f}M parameters, "
-        f"{model.config.text.vocab_size:,} words, {model.config.image.size} px"
-    )
-    reporter.notice(
-        f"schedule: {recipe.steps:,} steps of {recipe.batch_size} ({passes:.1f} passes), {recipe.optimizer}, "
-        f"peak rate {recipe.learning_rate:g}, {recipe.decay} decay, {recipe.precision}"
-    )
-    settings = {
+def _summary(found: Mapping[str, float]) -> str:
+    shown = ("top-1", "recall@10", "caption loss", "caption loss, pictures shuffled")
+    return ", ".join(f"{name} {value:.2f}" for name, value in found.items() if name.endswith(shown))
+
+
+def _check_shares(request: PretrainRequest, world: World) -> None:
+    rows = world.size * request.accumulate
+    if request.recipe.batch_size % rows:
+        raise CocaError(
+            f"a batch of {request.recipe.batch_size} cannot be cut into {world.size} processes x "
+            f"{request.accumulate} parts: choose a --batch-size that is a multiple of {rows}"
+        )
+
+
+def _find_start(request: PretrainRequest, settings: Mapping[str, Any], reporter: Reporter) -> Path | None:
+    """The checkpoint to go on from; None to begin. Clears the folder where that is wanted.
+
+    Raises:
+        CocaError: The folder holds another model or run.
+    """
+    output = request.output
+    if request.overwrite:
+        for name in (CHECKPOINTS, BEST, "tensorboard"):
+            shutil.rmtree(output / name, ignore_errors=True)
+        return None
+    checkpoint = latest_checkpoint(output)
+    if checkpoint is None:
+        if request.resume:
+            raise CocaError(f"nothing to resume in {output}: it has no checkpoint; leave out --resume to begin")
+        if (output / CONFIG_FILE).exists():
+            raise CocaError(f"{output} already holds a model; choose another --output, or replace it with --overwrite")
+        return None
+    different = _differences(_read_settings(output), json.loads(json.dumps(settings)))
+    if different:
+        raise CocaError(
+            f"{output} holds a run with other settings: {'; '.join(different[:5])}. Choose another --output, "
+            "give the same settings to go on, or begin anew with --overwrite"
+        )
+    return checkpoint
+
+
+def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key in dict.fromkeys([*was, *now]):
+        one, other = was.get(key), now.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += _differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            found.append(f"{prefix}{key} was {one}, is {other}")
+    return found
+
+
+def _read_settings(output: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((output / RUN_FILE).read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_settings(output: Path, settings: Mapping[str, Any]) -> None:
+    described = {
         "command": shlex.join(["coca", *sys.argv[1:]]),
         "coca": __version__,
         "torch": torch.__version__,
-        "data": list(request.data),
-        "pictures": len(examples),
-        "recipe": recipe.to_dict(),
-        "augmentation": {"min_area": request.augmentation.min_area, "flip": request.augmentation.flip},
-        "model": model.config.to_dict(),
+        "settings": dict(settings),
     }
-    with written_whole(request.output / "run.json") as file:
-        file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    with written_whole(output / RUN_FILE) as file:
+        file.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+
+def _announce(request: PretrainRequest, prepared: Prepared, reporter: Reporter) -> None:
+    """Tell the user what is trained."""
+    model, recipe, mixture = prepared.model, prepared.recipe, prepared.mixture
+    for feed, share in zip(mixture.feeds, mixture.shares, strict=True):
+        words = "pairs" if feed.source.kind == "pairs" else "labels as text"
+        size = "a stream of" if feed.size is None else f"{feed.size:,}"
+        removed = f", {feed.left_out:,} left out by its keep-list" if feed.left_out else ""
+        reporter.notice(f"data: {feed.source.name}: {size} pictures ({words}{removed}), {share:.0%} of each batch")
+    parameters = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = "" if trained == parameters else f" ({trained / 1e6:.1f}M trained)"
+    reporter.notice(
+        f"model: {request.init or request.architecture or 'coca_tiny'}, {parameters / 1e6:.1f}M parameters{frozen}, "
+        f"{model.config.text.vocab_size:,} words, {model.config.image.size} px"
+    )
+    passes = f" ({recipe.steps * recipe.batch_size / mixture.size:.1f} passes)" if mixture.size else ""
+    reporter.notice(
+        f"schedule: {recipe.steps:,} steps of {recipe.batch_size}{passes}, {recipe.optimizer}, "
+        f"peak rate {recipe.learning_rate:g}, {recipe.decay} decay, {recipe.precision}"
+    )
+
+
+def _last_report(output: Path) -> StepReport:
+    """The report of a finished run, from its log."""
+    names = StepReport.__dataclass_fields__
+    lines = [line for line in read_metrics(output) if names.keys() <= line.keys()]
+    if not lines:
+        raise CocaError(f"{output} is finished, but its metrics.jsonl is gone or damaged; --overwrite trains it anew")
+    return StepReport(**{name: lines[-1][name] for name in names})

@@ -1,0 +1,129 @@
+"""What a run would do: `coca pretrain ... --dry-run`."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from coca_cli.options import Parallel
+from coca_cli.training.distributed import World
+from coca_cli.training.memory import Memory, estimate_memory
+from coca_cli.training.mixture import Draw, Feed
+from coca_cli.training.objective import pack_texts
+from coca_cli.training.optim import learning_rate_at
+from coca_cli.training.pretrain_request import PretrainRequest
+from coca_cli.training.pretrain_setup import Prepared
+
+SAMPLES = 5
+TEXTS_MEASURED = 512
+GIB = 2**30
+
+
+def describe_plan(request: PretrainRequest, prepared: Prepared, world: World) -> str:
+    """Sources with sample pairs, model, memory and schedule, as text of at most 100 columns.
+
+    Args:
+        request: What the user asked.
+        prepared: What became of it.
+        world: The processes.
+    """
+    console = Console(file=StringIO(), width=100, highlight=False)
+    console.print(_sources(prepared))
+    for feed in prepared.mixture.feeds:
+        console.print(_samples(feed))
+    console.print(_model(request, prepared, world))
+    console.print(_schedule(request, prepared, world))
+    written = console.file
+    assert isinstance(written, StringIO)
+    return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+
+
+def _sources(prepared: Prepared) -> Table:
+    table = Table(
+        "source", "kind", "pictures", "left out", "of each batch", "passes", title="Data", title_justify="left"
+    )
+    recipe, mixture = prepared.recipe, prepared.mixture
+    for feed, share in zip(mixture.feeds, mixture.shares, strict=True):
+        drawn = share * recipe.steps * recipe.batch_size
+        table.add_row(
+            escape(feed.source.name),
+            "pairs" if feed.source.kind == "pairs" else "labels as text",
+            "streamed" if feed.size is None else f"{feed.size:,}",
+            f"{feed.left_out:,}",
+            f"{share:.1%}",
+            "?" if feed.size is None else f"{drawn / feed.size:.1f}",
+        )
+    return table
+
+
+def _samples(feed: Feed) -> Table:
+    title = f"The first pairs of {escape(feed.source.name)}"
+    table = Table("picture", "text", title=title, title_justify="left")
+    for draw in _first(feed):
+        table.add_row(escape(draw.example.id), escape(draw.caption))
+    return table
+
+
+def _first(feed: Feed) -> list[Draw]:
+    return [feed.draw(number) for number in range(min(SAMPLES, feed.size or SAMPLES))]
+
+
+def _model(request: PretrainRequest, prepared: Prepared, world: World) -> Table:
+    model = prepared.model
+    table = Table("part", "size", title="Model and memory of one process", title_justify="left", show_header=False)
+    total = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    table.add_row("architecture", escape(str(request.init or request.architecture or "coca_tiny")))
+    table.add_row("parameters", f"{total:,}" + (f", {trained:,} of them trained" if trained < total else ""))
+    config = model.config
+    table.add_row("pictures", f"{config.image.size} px, patches of {config.vision.patch_size}")
+    table.add_row("texts", f"{config.text.vocab_size:,} words, {config.text.context} positions")
+    memory = _memory(request, prepared, world)
+    for name in ("weights", "gradients", "optimizer", "activations", "logits"):
+        table.add_row(name, f"{getattr(memory, name) / GIB:.2f} GiB")
+    table.add_row("memory together", f"{memory.total / GIB:.2f} GiB (estimate)")
+    return table
+
+
+def _memory(request: PretrainRequest, prepared: Prepared, world: World) -> Memory:
+    """With texts as long as the sources' are."""
+    rows = prepared.recipe.batch_size // world.size // request.accumulate
+    feeds = prepared.mixture.feeds
+    captions = [feed.draw(n).caption for feed in feeds for n in range(min(TEXTS_MEASURED, feed.size or TEXTS_MEASURED))]
+    typical = [captions[i % len(captions)] for i in range(rows)]
+    return estimate_memory(
+        prepared.model,
+        pack_texts(prepared.model, prepared.tokenizer.encode(typical)),
+        prepared.recipe.optimizer,
+        pictures=rows,
+        mixed=prepared.recipe.precision == "bf16",
+        average=bool(prepared.recipe.ema),
+        checkpointed=request.checkpoint_activations,
+        shards=world.size if request.parallel is Parallel.fsdp else 1,
+    )
+
+
+def _schedule(request: PretrainRequest, prepared: Prepared, world: World) -> Table:
+    recipe = prepared.recipe
+    table = Table("what", "how", title="Schedule", title_justify="left", show_header=False)
+    parts = f", {request.accumulate} parts each" if request.accumulate > 1 else ""
+    shared = f", {world.size} processes ({request.parallel})" if world.size > 1 else ""
+    table.add_row("steps", f"{recipe.steps:,} of {recipe.batch_size} pairs{shared}{parts}")
+    table.add_row("optimiser", f"{recipe.optimizer}, weight decay {recipe.weight_decay:g}, clip {recipe.clip:g}")
+    table.add_row("precision", recipe.precision)
+    table.add_row("losses", f"{recipe.contrastive_weight:g} contrastive + {recipe.caption_weight:g} caption")
+    warmup = round(recipe.warmup * recipe.steps)
+    marks = sorted({0, warmup, recipe.steps // 2, recipe.steps - 1})
+    for step in marks:
+        rate = learning_rate_at(step, steps=recipe.steps, warmup=warmup, peak=recipe.learning_rate, decay=recipe.decay)
+        table.add_row(f"rate at step {step + 1:,}", f"{rate:.2e}")
+    every = f"every {request.save_every:,} steps and at the end" if request.save_every else "at the end"
+    table.add_row("saved", f"{every}, in {escape(str(request.output))}")
+    sets = [*request.eval_zeroshot, *request.eval_retrieval]
+    if sets:
+        every = f"every {request.eval_every:,} steps and at the end" if request.eval_every else "at the end"
+        table.add_row("evaluated", f"{every}: {escape(', '.join(sets))}")
+    return table

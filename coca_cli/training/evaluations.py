@@ -1,0 +1,168 @@
+"""Scores of a model while it is trained: zero-shot classification, retrieval and caption loss on named sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from coca_cli.datasets import DATASETS, find_dataset
+from coca_cli.datasets.example import Dataset, Example, Prompts
+from coca_cli.datasets.selection import select_labelled, select_prompts
+from coca_cli.datasets.sources import find_source
+from coca_cli.errors import CocaError
+from coca_cli.media.batches import Batch, Skipped, batches
+from coca_cli.media.images import normalise
+from coca_cli.model.baselines import unit_length
+from coca_cli.model.coca import CoCa
+from coca_cli.model.placement import Placed
+from coca_cli.tasks.embedding import embed_texts
+from coca_cli.tasks.retrieval import retrieval_ranks, retrieval_scores
+from coca_cli.tasks.zeroshot import build_classifier, evaluate
+from coca_cli.training.losses import summed_caption_loss
+from coca_cli.training.objective import pack_texts
+
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroShotSet:
+    """Pictures to classify by prompts."""
+
+    name: str
+    dataset: Dataset
+    examples: Sequence[Example]
+    prompts: Prompts
+
+
+@dataclass(frozen=True, slots=True)
+class PairSet:
+    """Pictures with captions to find, and to predict."""
+
+    name: str
+    examples: Sequence[Example]
+    border: int = 0
+
+
+EvaluationSet = ZeroShotSet | PairSet
+
+
+def open_sets(zeroshot: Sequence[str], retrieval: Sequence[str], root: Path, limit: int | None) -> list[EvaluationSet]:
+    """The sets that the user named, found and listed before training begins.
+
+    Args:
+        zeroshot: Datasets with classes, as for `coca eval zeroshot`.
+        retrieval: Datasets with captions (the split that is evaluated by default), or pairs as for training.
+        root: The data root.
+        limit: The first so many examples of each.
+
+    Raises:
+        CocaError: A set is not there, or has no classes or captions.
+    """
+    sets: list[EvaluationSet] = []
+    for name in zeroshot:
+        dataset = find_dataset(name)
+        _, examples, _ = select_labelled(dataset, root, None, limit)
+        sets.append(ZeroShotSet(name, dataset, examples, select_prompts(dataset, root, None, None)))
+    for name in retrieval:
+        border = 0
+        if name.partition(":")[0] in DATASETS.names():
+            found = find_dataset(name)
+            border, read = found.border, found.read(root, found.splits[0])
+        else:
+            read = find_source(name, root).read()
+        captioned = [example for example in read if example.texts][:limit]
+        if not captioned:
+            raise CocaError(f"no captions to look for in {name}: --eval-retrieval takes pictures with captions")
+        sets.append(PairSet(name, captioned, border))
+    return sets
+
+
+def score(placed: Placed, sets: Sequence[EvaluationSet], workers: int | None = None) -> dict[str, float]:
+    """All scores by name.
+
+    Args:
+        placed: A CoCa.
+        sets: From `open_sets`.
+        workers: Decoding threads.
+
+    Returns:
+        In points, 0 to 100; caption losses in nats per token. `score` is their mean: top-1 of each zero-shot set, and
+        the mean of recall at 1, 5 and 10 both ways of each retrieval set.
+    """
+    found: dict[str, float] = {}
+    main: list[float] = []
+    for one in sets:
+        if isinstance(one, ZeroShotSet):
+            scores = _score_zeroshot(placed, one, workers)
+            main.append(scores["top-1"])
+        else:
+            scores = _score_pairs(placed, one, workers)
+            recalls = [value for name, value in scores.items() if "recall@" in name]
+            main.append(sum(recalls) / len(recalls))
+        found |= {f"{one.name} {name}": value for name, value in scores.items()}
+    return {"score": sum(main) / len(main), **found} if main else {}
+
+
+def _score_zeroshot(placed: Placed, one: ZeroShotSet, workers: int | None) -> dict[str, float]:
+    stream = batches(
+        one.examples,
+        placed.image,
+        batch_size=BATCH_SIZE,
+        skipped=Skipped(),
+        workers=workers,
+        border=one.dataset.border,
+    )
+    outcome = evaluate(placed, build_classifier(placed, one.prompts), stream)
+    return {name: 100 * estimate.value for name, estimate in outcome.scores.items()}
+
+
+@torch.inference_mode()
+def _score_pairs(placed: Placed, one: PairSet, workers: int | None) -> dict[str, float]:
+    """Recall both ways, and the caption loss with each picture and with another one."""
+    model = placed.model
+    assert isinstance(model, CoCa)
+    images: list[Tensor] = []
+    texts: list[str] = []
+    owners: list[int] = []
+    sums = torch.zeros(3, dtype=torch.float64)
+    stream = batches(
+        one.examples, placed.image, batch_size=BATCH_SIZE, skipped=Skipped(), workers=workers, border=one.border
+    )
+    for batch in stream:
+        first = sum(map(len, images))
+        features = model.encode_image(normalise(batch.pixels.to(placed.device), placed.image).to(placed.dtype))
+        images.append(unit_length(features.embedding).cpu())
+        texts += [text for example in batch.examples for text in example.texts]
+        owners += [first + i for i, example in enumerate(batch.examples) for _ in example.texts]
+        sums += _caption_losses(placed, model, batch, features.tokens)
+    ranks = retrieval_ranks(torch.cat(images), embed_texts(placed, texts), torch.tensor(owners))
+    scores = {name: 100 * estimate.value for name, estimate in retrieval_scores(ranks).items()}
+    own, other, tokens = sums.tolist()
+    scores["caption loss"] = own / tokens if tokens else math.nan
+    scores["caption loss, pictures shuffled"] = other / tokens if tokens else math.nan
+    return scores
+
+
+def _caption_losses(placed: Placed, model: CoCa, batch: Batch, image_tokens: Tensor) -> Tensor:
+    """(3,): summed loss with the own picture, summed loss with the picture half a batch away, tokens."""
+    away = max(1, len(batch.examples) // 2)
+    found = torch.zeros(3, dtype=torch.float64)
+    most = max(len(example.texts) for example in batch.examples)
+    for number in range(most):  # the first caption of each picture, then the second, ...
+        rows = [i for i, example in enumerate(batch.examples) if number < len(example.texts)]
+        tokens = placed.tokenizer.encode([batch.examples[i].texts[number] for i in rows])
+        packed = pack_texts(model, tokens).to(placed.device)
+        hidden = model.text(packed.tokens, packed.rows).hidden[:, :-1]
+        for place, shift in enumerate((0, away)):
+            away_rows = (torch.tensor(rows) + shift) % len(batch.examples)
+            seen = image_tokens[away_rows.to(image_tokens.device)]
+            read = model.decoder.read(hidden, seen, packed.caption_rows)
+            weight = model.decoder.to_vocab.weight
+            found[place] += summed_caption_loss(read, weight, packed.targets, model.pad_id).cpu()
+        found[2] += (packed.targets != model.pad_id).sum().cpu()
+    return found

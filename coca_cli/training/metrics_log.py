@@ -1,0 +1,91 @@
+"""What a run measured: metrics.jsonl always, TensorBoard and Weights & Biases where they are wanted."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coca_cli.errors import MissingExtra
+from coca_cli.files import written_whole
+from coca_cli.options import LogChoice
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class MetricsLog:
+    """Appends to a run's logs.
+
+    Args:
+        folder: The run folder.
+        step: Steps done already; later lines of an earlier, killed run are dropped.
+        extras: Further logs.
+        settings: What W&B shall show beside the curves.
+
+    Raises:
+        MissingExtra: A package is not installed.
+    """
+
+    def __init__(self, folder: Path, step: int, extras: Sequence[LogChoice], settings: Mapping[str, Any]) -> None:
+        path = folder / METRICS_FILE
+        kept = [line for line in read_metrics(folder) if line["step"] <= step] if step else []
+        with written_whole(path) as file:
+            file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+        self._tensorboard: Any = None
+        self._wandb: Any = None
+        if LogChoice.tensorboard in extras:
+            writer = _load("torch.utils.tensorboard", "tensorboard").SummaryWriter
+            self._tensorboard = writer(str(folder / "tensorboard"), purge_step=step + 1)
+        if LogChoice.wandb in extras:
+            # A fixed id lets a resumed run go on in the same curves.
+            self._wandb = _load("wandb", "wandb").init(
+                project="coca", name=folder.name, id=folder.name, dir=str(folder), resume="allow", config=dict(settings)
+            )
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One line, on the disk at once.
+
+        Args:
+            step: Steps done.
+            values: Numbers by name.
+        """
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        if self._tensorboard is not None:
+            for name, value in values.items():
+                self._tensorboard.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Finish all logs."""
+        self._file.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's metrics.jsonl; a last line that a kill has cut off is left out."""
+    path = folder / METRICS_FILE
+    found: list[dict[str, Any]] = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                break
+            if isinstance(record, dict) and type(record.get("step")) is int:
+                found.append(record)
+    return found
+
+
+def _load(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtra(f"--log {extra} needs the package {extra}: pip install 'coca-cli[{extra}]'") from None
