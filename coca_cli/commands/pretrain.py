@@ -169,6 +169,14 @@ def pretrain(
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = False,
+    turn: Annotated[
+        bool,
+        typer.Option(
+            "--turn",
+            help="Turn pictures by random quarter turns, for views from above.",
+            rich_help_panel=RECIPE_PANEL,
+        ),
+    ] = False,
     accumulate: Annotated[
         int,
         typer.Option(
@@ -305,7 +313,7 @@ def pretrain(
         recipe=numbers,
         epochs=epochs,
         freeze=freeze or (),
-        augmentation=Augmentation(min_area=min_crop, flip=flip),
+        augmentation=Augmentation(min_area=min_crop, flip=flip, turn=turn),
         accumulate=accumulate,
         parallel=parallel,
         checkpoint_activations=checkpoint_activations,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch.distributed as dist
 from safetensors import safe_open
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
@@ -53,7 +54,7 @@ def read_shards(folder: Path, tensors: dict[str, Tensor]) -> None:
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
             reader = HuggingFaceStorageReader(str(folder))
             load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
-    except Exception as error:  # torch, safetensors and json raise a dozen kinds on damaged files
+    except (Exception, CheckpointException) as error:  # torch, safetensors and json raise a dozen kinds
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BadCheckpoint(
             f"the checkpoint {folder} cannot be read ({lines[-1]}): it is damaged or of another model. "

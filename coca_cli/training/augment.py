@@ -22,21 +22,25 @@ class Augmentation:
     Attributes:
         min_area: Smallest part of the picture that a crop keeps; 1 keeps pictures as evaluation sees them.
         flip: Mirror half of the pictures (wrong where captions speak of left and right).
+        turn: Turn each picture by a random number of quarter turns (for views from above, which have no top).
     """
 
     min_area: float = 0.9
     flip: bool = False
+    turn: bool = False
 
     def __call__(self, picture: Image.Image, settings: ImageSettings, random: np.random.Generator) -> NDArray[np.uint8]:
         """A random view of an RGB picture, (3, size, size) uint8."""
         box = self._crop(picture.width, picture.height, random) if self.min_area < 1 else None
         mirrored = self.flip and random.random() < 0.5
+        quarters = int(random.integers(4)) if self.turn else 0
         if box is None:
             pixels = fit_image(picture, settings)
         else:
             how = Image.Resampling.BICUBIC if settings.interpolation == "bicubic" else Image.Resampling.BILINEAR
             resized = picture.resize((settings.size, settings.size), how, box=box)
             pixels = np.asarray(resized).transpose(2, 0, 1)
+        pixels = np.rot90(pixels, quarters, axes=(1, 2))
         return pixels[:, :, ::-1] if mirrored else pixels
 
     def _crop(self, width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from coca_cli.media.batches import Skipped, default_workers
 from coca_cli.media.images import ImageSettings, read_image
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.distributed import SINGLE, World
-from coca_cli.training.mixture import Draw, Mixture
+from coca_cli.training.mixture import Draw, Feed, Mixture
 
 BATCHES_AHEAD = 3
 ATTEMPTS = 50
@@ -95,6 +95,7 @@ def training_batches(
         mine = mixture.next_batch(batch_size)[world.rank * rows : (world.rank + 1) * rows]
         return [pool.submit(read, row.draw()) for row in mine], Position(list(mixture.taken), mixture.batches)
 
+    drawn: Counter[Feed] = Counter()
     pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="decode")
     try:
         waiting = deque(submitted(pool) for _ in range(BATCHES_AHEAD if threads else 1))
@@ -102,7 +103,8 @@ def training_batches(
             futures, position = waiting.popleft()
             found = [future.result() for future in futures]
             waiting.append(submitted(pool))
-            _take_note(found, skipped)
+            _take_note(found, skipped, drawn)
+            skipped.check(final=mixture.size is not None and skipped.seen >= mixture.size)
             yield _stack(found, position)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -125,12 +127,14 @@ def _read(draw: Draw, settings: ImageSettings, augmentation: Augmentation) -> _R
     return _Row(draw, None, unreadable)
 
 
-def _take_note(rows: list[_Row], skipped: Skipped) -> None:
+def _take_note(rows: list[_Row], skipped: Skipped, drawn: Counter[Feed]) -> None:
+    """Each picture counts once, however often it is drawn: else a small set with broken pictures would pass in time."""
     for row in rows:
-        skipped.seen += 1 + len(row.unreadable)
+        drawn[row.draw.feed] += 1
         for draw, error in row.unreadable:
             skipped.add(draw.name, error)
-            skipped.check(final=len(row.unreadable) == ATTEMPTS)
+    seen = sum(times if feed.size is None else min(times, feed.size) for feed, times in drawn.items())
+    skipped.seen = max(seen, len(skipped.reasons))  # replacements can be met before it is their turn
 
 
 def _stack(rows: list[_Row], position: Position) -> TrainingBatch:

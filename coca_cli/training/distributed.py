@@ -95,7 +95,7 @@ def parallelise(objective: nn.Module, model: CoCa, how: Parallel, world: World, 
     if world.size == 1:
         return objective
     devices = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(objective, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return DistributedDataParallel(objective, device_ids=devices, gradient_as_bucket_view=True)
 
 
 def whole_parameters(model: nn.Module) -> list[nn.Parameter]:

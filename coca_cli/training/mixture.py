@@ -67,10 +67,13 @@ class Feed:
         self._stream: Iterator[Draw] | None = None
         self._next = 0  # the number that the stream yields next
         if not source.streams:
-            read = list(source.read())
-            kept = [example for example in read if keep is None or example.id in keep.ids]
-            self.left_out = len(read) - len(kept)
-            self.examples = kept[:limit]
+            for example in source.read():
+                if keep is not None and example.id not in keep.ids:
+                    self.left_out += 1
+                    continue
+                self.examples.append(example)
+                if len(self.examples) == limit:  # nothing is read after it: sources can be large
+                    break
             if not self.examples:
                 where = f" that {keep.path} keeps" if keep else ""
                 raise CocaError(f"nothing to train on in {source.name}: it has no picture{where}; check both")
@@ -124,7 +127,9 @@ class Feed:
         epoch = 0
         while True:
             random = np.random.default_rng((self._seed, self._number, epoch))
-            shards = [self.source.streams[i] for i in random.permutation(len(self.source.streams))]
+            order = random.permutation(len(self.source.streams))
+            # with a limit the first are wanted, the same in every epoch
+            shards = [self.source.streams[i] for i in (order if self._limit is None else sorted(order))]
             examples = (example for shard in shards for example in read_stream(shard))
             if self._keep is not None:
                 ids = self._keep.ids
@@ -138,7 +143,8 @@ class Feed:
             while window:
                 yield self._drawn_from(window, random, epoch)
             if index < 0:
-                raise MissingFile(f"nothing to train on in {self.source.name}: its shards have no pictures")
+                where = f" that {self._keep.path} keeps; check both" if self._keep else "; check where they lie"
+                raise MissingFile(f"nothing to train on in {self.source.name}: its shards have no picture{where}")
             epoch += 1
 
     def _drawn_from(self, window: list[tuple[int, Example]], random: np.random.Generator, epoch: int) -> Draw:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ def settings_of(request: PretrainRequest, prepared: Prepared) -> dict[str, Any]:
         "init": str(request.init) if request.init else None,
         "freeze": list(request.freeze),
         "recipe": prepared.recipe.to_dict(),
-        "augmentation": {"min_area": request.augmentation.min_area, "flip": request.augmentation.flip},
+        "augmentation": asdict(request.augmentation),
         "model": prepared.model.config.to_dict(),
     }
 

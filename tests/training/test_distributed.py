@@ -1,0 +1,71 @@
+"""Two and four processes compute what one computes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing
+
+from coca_cli.errors import CocaError
+from coca_cli.model.checkpoint import load_folder
+from coca_cli.options import Parallel
+from coca_cli.training.distributed import SINGLE, parallelise
+from coca_cli.training.objective import Objective
+from tests.tasks.tiny import tiny_coca
+from tests.training.runs import losses, run_whole, words
+from tests.training.worlds import ALL_WAYS, gradients_alone, gradients_together
+
+
+def assert_equal_gradients(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], way: str) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=0, msg=lambda m, n=name: f"{way} {n}: {m}")
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_loss_and_gradients_are_those_of_one_process(tmp_path: Path, size: int) -> None:
+    expected = gradients_alone()
+    assert expected["gradient image.vit.positions"].abs().max() > 1e-3
+    assert expected["gradient log_scale"].abs() > 1e-4
+    torch.multiprocessing.spawn(gradients_together, (size, str(tmp_path)), nprocs=size)
+    for way in ALL_WAYS:
+        for rank in range(size):
+            found = torch.load(tmp_path / f"{way}-{rank}.pt", weights_only=True)
+            assert_equal_gradients(found, expected, f"{way}, process {rank}")
+
+
+def test_fsdp_alone_is_refused() -> None:
+    model = tiny_coca()
+    with pytest.raises(CocaError, match="start them with torchrun"):
+        parallelise(Objective(model), model, Parallel.fsdp, SINGLE, torch.device("cpu"))
+
+
+def test_a_run_of_two_processes_goes_on_with_one(tmp_path: Path) -> None:
+    """The course is the same under fsdp with parts, and shards are read by another number of processes."""
+    run_whole(words(tmp_path / "alone"))
+    shared = tmp_path / "shared"
+    more = ("--keep-checkpoints", 9)
+    run_whole(words(shared, "--parallel", "fsdp", "--accumulate", 2, *more), processes=2)
+    expected = losses(tmp_path / "alone")
+    assert losses(shared) == pytest.approx(expected, abs=1e-5)
+    checkpoint = shared / "checkpoints" / "step-00000004"
+    assert len(list(checkpoint.glob("shard-*.safetensors"))) == 2
+    merged = load_folder(checkpoint)  # a checkpoint is a model like any other
+    assert not torch.equal(merged.model.log_scale, load_folder(shared).model.log_scale)
+    for later in ("step-00000006", "step-00000008"):
+        shutil.rmtree(shared / "checkpoints" / later)
+    run_whole(words(shared, "--resume", *more))
+    assert losses(shared) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [("--parallel", "ddp", "--accumulate", 2), ("--parallel", "fsdp")])
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_four_processes_have_the_course_of_one(tmp_path: Path, way: tuple[object, ...], optimizer: str) -> None:
+    more = ("--optimizer", optimizer, "--ema", 0.9, "--freeze", "text.positions")
+    run_whole(words(tmp_path / "alone", *more))
+    run_whole(words(tmp_path / "shared", *more, *way), processes=4)
+    assert losses(tmp_path / "shared") == pytest.approx(losses(tmp_path / "alone"), abs=1e-5)

@@ -1,0 +1,79 @@
+"""Gradients of one batch, computed by one process and by several: what the processes run, importable by them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from coca_cli.model.coca import CoCa
+from coca_cli.options import Parallel
+from coca_cli.training.distributed import (
+    SINGLE,
+    World,
+    average_whole_gradients,
+    joined_world,
+    parallelise,
+)
+from coca_cli.training.objective import Objective, Part, Weights, backward, pack_texts
+from coca_cli.training.optim import clip_gradients
+from tests.tasks.tiny import LetterTokenizer, tiny_coca
+
+TEXTS = ("a cat", "the dog", "fox", "b", "quick brown", "xy", "", "over the lazy dog")
+ALL_WAYS = ("ddp-1", "ddp-2", "fsdp-1", "fsdp-2")
+CPU = torch.device("cpu")
+
+
+def parts_of(model: CoCa, rows: slice, count: int) -> list[Part]:
+    """The rows of the batch, in so many parts."""
+    pixels = torch.randint(0, 256, (8, 3, 16, 16), generator=torch.Generator().manual_seed(7), dtype=torch.uint8)[rows]
+    tokens = LetterTokenizer().encode(TEXTS)[rows]
+    size = len(tokens) // count
+    return [
+        Part(p, pack_texts(model, t)) for p, t in zip(torch.split(pixels, size), torch.split(tokens, size), strict=True)
+    ]
+
+
+def gradients_alone() -> dict[str, Tensor]:
+    """Losses, norm and gradients of one process with the whole batch."""
+    return _gradients(tiny_coca().train(), Parallel.ddp, SINGLE, 1)
+
+
+def gradients_together(rank: int, size: int, folder: str) -> None:
+    """The same in every way of sharing, into a file per way."""
+    torch.set_num_threads(1)
+    rendezvous = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _port(folder)}
+    os.environ.update({name: str(value) for name, value in rendezvous.items()})
+    with joined_world(CPU) as world:
+        for way in ALL_WAYS:
+            how, parts = way.split("-")
+            found = _gradients(tiny_coca().train(), Parallel(how), world, int(parts))
+            torch.save(found, Path(folder) / f"{way}-{rank}.pt")
+
+
+def _gradients(model: CoCa, how: Parallel, world: World, count: int) -> dict[str, Tensor]:
+    objective = parallelise(Objective(model), model, how, world, CPU)
+    rows = len(TEXTS) // world.size
+    parts = parts_of(model, slice(world.rank * rows, (world.rank + 1) * rows), count)
+    losses = backward(objective, parts, model.pad_id, Weights(), world)
+    average_whole_gradients(model, how, world)
+    found = {f"loss {name}": torch.tensor(value) for name, value in losses._asdict().items()}
+    found["norm"] = clip_gradients(model, 0)
+    for name, parameter in model.named_parameters():
+        gradient = parameter.grad
+        assert gradient is not None, name
+        whole = gradient.full_tensor() if isinstance(gradient, DTensor) else gradient
+        found[f"gradient {name}"] = whole.detach().clone()
+    return found
+
+
+def _port(folder: str) -> int:
+    return 20000 + hash_of(folder) % 20000
+
+
+def hash_of(text: str) -> int:
+    """The same in every process, unlike hash()."""
+    return sum(ord(letter) * 31**place for place, letter in enumerate(text))
