@@ -34,7 +34,8 @@ def read_texts(text: str, root: Path) -> Iterator[str]:
         return
     source = find_source(text, root)
     if source.kind == "labels":
-        yield from (t.replace("{c}", name) for name in source.class_names for t in source.templates)
+        names = dict.fromkeys(name for example in source.read() for name in example.texts)
+        yield from (template.replace("{c}", name) for name in names for template in source.templates)
         return
     for example in source.read():
         yield from example.texts

@@ -40,6 +40,26 @@ class Member:
         return f"{self.tar}:{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A file whose bytes passed by and are held, because they cannot be found again by their place.
+
+    Attributes:
+        data: Its bytes.
+        name: Where they came from, for messages.
+    """
+
+    data: bytes
+    name: str
+
+    def read_bytes(self) -> bytes:
+        """The bytes."""
+        return self.data
+
+    def __str__(self) -> str:
+        return self.name
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
     """A picture drawn by a built-in set.
@@ -56,7 +76,7 @@ class Pixels:
         return self.name
 
 
-Medium = Path | Member | Pixels
+Medium = Path | Member | Streamed | Pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,43 @@
-"""Pictures with captions: tables (.csv, .tsv, .jsonl) that name the pictures, and folders with a .txt beside each."""
+"""Pictures with texts: tables (.csv, .tsv, .jsonl, .parquet) of pictures, and folders with a .txt beside each."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
-from coca_cli.datasets.example import Example
+from coca_cli.datasets.example import Example, Medium, Streamed
 from coca_cli.datasets.image_folder import list_pictures
+from coca_cli.datasets.parquet import PARQUET, ClassCell, holds_bytes, parquet_columns, parquet_rows
 from coca_cli.errors import BadExample, CocaError, MissingFile
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
+Kind = Literal["pairs", "labels"]
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", PARQUET)
 # The names that the datasets and trainers of the field give these columns; the first that a table has is taken.
-IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "path", "file", "file_name", "filename")
+IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "path", "file", "file_name", "filename", "img")
 CAPTION_COLUMNS = ("caption", "captions", "text", "title", "sentence", "description")
+LABEL_COLUMNS = ("label", "labels", "class")
 
 FOLDER_LAYOUT = "FOLDER/.../NAME.jpg (or .png, .webp ...) and FOLDER/.../NAME.txt beside it, one caption a line"
+
+
+class _Wanted(NamedTuple):
+    noun: str
+    columns: tuple[str, ...]
+    once: bool = False  # the same text of the same picture counts once
+
+
+_PICTURE = _Wanted("image", IMAGE_COLUMNS)
+_TEXTS: dict[Kind, _Wanted] = {
+    "pairs": _Wanted("caption", CAPTION_COLUMNS),
+    "labels": _Wanted("label", LABEL_COLUMNS, once=True),
+}
 
 
 class _Row(NamedTuple):
@@ -29,14 +46,19 @@ class _Row(NamedTuple):
     cells: tuple[Any, ...]
 
 
+class _Texts(NamedTuple):
+    texts: list[str]
+    label: int | None = None
+
+
 def read_table(path: Path, image_column: str | None = None, caption_column: str | None = None) -> Iterator[Example]:
     """The pictures that a table names, in order of first appearance, each with all its captions.
 
     Args:
-        path: A .csv, .tsv or .jsonl file in UTF-8. Picture paths count from its folder.
+        path: A .csv, .tsv or .jsonl file in UTF-8, or a .parquet file. Picture paths count from its folder.
         image_column: The column with the pictures; None looks for one of `IMAGE_COLUMNS`.
-        caption_column: The column with the captions (in .jsonl a text or a list of texts); None looks for one of
-            `CAPTION_COLUMNS`. Columns that share this name are further captions of the same picture.
+        caption_column: The column with the captions (a text, or in .jsonl and .parquet a list of texts); None looks for
+            one of `CAPTION_COLUMNS`. Columns that share this name are further captions of the same picture.
 
     Yields:
         One example per picture, also where it has no caption. The id is the path as seen from the table's folder.
@@ -46,19 +68,97 @@ def read_table(path: Path, image_column: str | None = None, caption_column: str 
         BadExample: A line cannot be read.
         CocaError: There is no such column, or the file is no table.
     """
-    pictures: dict[str, tuple[Path, list[str]]] = {}
-    for row in _rows(path):
-        picture = row.cells[_find_column(row, IMAGE_COLUMNS, image_column, "image")]
+    image = _PICTURE if image_column is None else _Wanted("image", (image_column,))
+    texts = _TEXTS["pairs"] if caption_column is None else _Wanted("caption", (caption_column,))
+    return _read_tables((path,), image, texts)
+
+
+def read_tables(kind: Kind, paths: Sequence[Path], first: int | None = None) -> Iterator[Example]:
+    """The pictures that tables name, as `read_table` gives them, with their captions or the names of their classes.
+
+    Args:
+        kind: What the texts are: captions, or class names, which stand in one of `LABEL_COLUMNS`.
+        paths: The tables; ids are paths as seen from the folder above all of them.
+        first: Stop reading once so many pictures are known, though further rows may have more texts of them.
+    """
+    return _read_tables(paths, _PICTURE, _TEXTS[kind], first)
+
+
+def _read_tables(paths: Sequence[Path], image: _Wanted, wanted: _Wanted, first: int | None = None) -> Iterator[Example]:
+    pictures: dict[str, tuple[Path, list[str], list[int]]] = {}
+    folder = folder_above(paths)
+    for path, row in ((table, row) for table in paths for row in _rows(table, image, wanted)):
+        picture = row.cells[_find_column(row, image)]
         if not isinstance(picture, str) or not picture.strip():
-            raise BadExample(f"{row.place}: the picture is {picture!r}, not a path: fill it in or drop the line")
+            raise BadExample(f"{row.place}: the picture is {picture!r:.60}, not a path: fill it in or drop the line")
         file = path.parent / picture.strip()
-        _, captions = pictures.setdefault(_name_from(path.parent, file), (file, []))
-        column = row.columns[_find_column(row, CAPTION_COLUMNS, caption_column, "caption")]
-        for title, cell in zip(row.columns, row.cells, strict=True):
-            if title == column:
-                captions += _captions(cell, row.place)
-    for name, (file, captions) in pictures.items():
-        yield Example(id=name, media=(file,), texts=tuple(captions))
+        _, known, labels = pictures.setdefault(_name_from(folder, file), (file, [], []))
+        texts, label = _read_texts(row, wanted)
+        known += texts
+        labels += [] if label is None else [label]
+        if len(pictures) == first:
+            break
+    for name, (file, known, labels) in pictures.items():
+        yield _example(name, file, known, labels[0] if labels else None, wanted)
+
+
+def _example(name: str, medium: Medium, texts: list[str], label: int | None, wanted: _Wanted) -> Example:
+    if wanted.once:
+        texts = list(dict.fromkeys(texts))
+    return Example(name, (medium,), label if len(texts) == 1 else None, tuple(texts))
+
+
+def find_table_columns(path: Path) -> dict[str, str]:
+    """The columns of a table that are known by their names.
+
+    Returns:
+        "image", "pairs" (captions) and "labels", each where there is one, -> the column.
+
+    Raises:
+        MissingFile: The table is not there.
+        BadExample: Its first line cannot be read.
+        CocaError: The file is no table.
+    """
+    if path.suffix.lower() == PARQUET:
+        columns = parquet_columns(path)
+    else:
+        columns = next((row.columns for row in _rows(path, _PICTURE, _TEXTS["pairs"])), ())
+    uses: dict[str, _Wanted] = {"image": _PICTURE, "pairs": _TEXTS["pairs"], "labels": _TEXTS["labels"]}
+    positions = {use: _position(columns, wanted.columns) for use, wanted in uses.items()}
+    return {use: columns[position] for use, position in positions.items() if position is not None}
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether a table has the pictures in it, not their paths; raises as `find_table_columns` does."""
+    column = find_table_columns(path).get("image") if path.suffix.lower() == PARQUET else None
+    return column is not None and holds_bytes(path, column)
+
+
+def read_picture_table(kind: Kind, folder: Path, file: str) -> Iterator[Example]:
+    """The rows of a parquet table with pictures in it, from front to back: one example each, also without texts.
+
+    A picture in the midst of such a file cannot be read alone: its whole page would have to be unpacked each time. So
+    the file is read like a stream; `coca data pack` makes shards of it, whose pictures are read by their place.
+
+    Args:
+        kind: What the texts are.
+        folder: What ids count from.
+        file: The table.
+
+    Raises:
+        MissingFile: The table is not there.
+        BadExample: A row cannot be read.
+    """
+    path = Path(file)
+    name = _name_from(folder, path)
+    for number, row in enumerate(_rows(path, _PICTURE, _TEXTS[kind])):
+        texts, label = _read_texts(row, _TEXTS[kind])
+        yield _example(f"{name}:{number}", _medium(row, path.parent), texts, label, _TEXTS[kind])
+
+
+def folder_above(paths: Sequence[Path]) -> Path:
+    """The folder that holds all these files, at any depth."""
+    return Path(os.path.commonpath([path.parent.absolute() for path in paths])) if len(paths) > 1 else paths[0].parent
 
 
 def read_folder_pairs(folder: Path) -> Iterator[Example]:
@@ -81,22 +181,45 @@ def _name_from(folder: Path, picture: Path) -> str:
     return Path(os.path.relpath(picture, folder)).as_posix()
 
 
-def _captions(cell: object, place: str) -> list[str]:
-    if cell is None:
-        return []
-    texts = cell if isinstance(cell, list) else [cell]
-    captions = [text.strip() for text in texts if isinstance(text, str)]
-    if len(captions) < len(texts):
-        raise BadExample(f"{place}: the caption is {str(cell)[:60]!r}, not a text or a list of texts: correct it")
-    return [caption for caption in captions if caption]
+def _read_texts(row: _Row, wanted: _Wanted) -> _Texts:
+    """The captions or class names of a row, and the class index where the table knows one."""
+    column = row.columns[_find_column(row, wanted)]
+    found: list[str] = []
+    label = None
+    for title, cell in zip(row.columns, row.cells, strict=True):
+        if title != column or cell is None:
+            continue
+        parts = cell if isinstance(cell, list) else [cell]
+        for part in parts:
+            if isinstance(part, ClassCell):
+                label = part.number
+                found.append(part.name)
+            elif isinstance(part, str):
+                found += [part.strip()] if part.strip() else []
+            elif part is not None:
+                raise BadExample(
+                    f"{row.place}: the {wanted.noun} is {str(cell)[:60]!r}, not a text or a list of texts: correct it"
+                )
+    return _Texts(found, label)
 
 
-def _find_column(row: _Row, usual: tuple[str, ...], asked_for: str | None, noun: str) -> int:
+def _medium(row: _Row, folder: Path) -> Medium:
+    """The picture of a row: its bytes, or a file where the row has a path alone."""
+    cell = row.cells[_find_column(row, _PICTURE)]
+    data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+    if data is None and isinstance(path, str) and path.strip():
+        return folder / path.strip()
+    # A row without a picture is a picture that cannot be read: left out and counted like every other one.
+    return Streamed(bytes(data or b""), row.place)
+
+
+def _find_column(row: _Row, wanted: _Wanted) -> int:
     """The position of the wanted column; raises CocaError where the row has none of that name."""
-    position = _position(row.columns, usual if asked_for is None else (asked_for,))
+    position = _position(row.columns, wanted.columns)
     if position is None:
-        wanted = f"a column named {asked_for!r}" if asked_for else f"one of the {noun} columns {', '.join(usual)}"
-        raise CocaError(f"{row.place}: found the columns {', '.join(row.columns)}, but not {wanted}: rename the column")
+        noun, names = wanted.noun, wanted.columns
+        named = f"one of the {noun} columns {', '.join(names)}" if len(names) > 1 else f"a column named {names[0]!r}"
+        raise CocaError(f"{row.place}: found the columns {', '.join(row.columns)}, but not {named}: rename the column")
     return position
 
 
@@ -106,11 +229,22 @@ def _position(columns: tuple[str, ...], names: tuple[str, ...]) -> int | None:
     return next((titles.index(name) for name in map(str.lower, names) if name in titles), None)
 
 
-def _rows(path: Path) -> Iterator[_Row]:
+def _rows(path: Path, *wanted: _Wanted) -> Iterator[_Row]:
+    """The rows of a table; of a parquet table only the wanted columns are read."""
     suffix = path.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise CocaError(f"{path} is no table that can be read: use one of {', '.join(TABLE_SUFFIXES)}")
+    if suffix == PARQUET:
+        return _parquet_rows(path, wanted)
     return _json_rows(path) if suffix == ".jsonl" else _separated_rows(path)
+
+
+def _parquet_rows(path: Path, wanted: Sequence[_Wanted]) -> Iterator[_Row]:
+    columns = parquet_columns(path)
+    names = {columns[_find_column(_Row(str(path), columns, ()), want)]: None for want in wanted}
+    titles = tuple(names)
+    for number, cells in enumerate(parquet_rows(path, titles)):
+        yield _Row(f"{path}, row {number}", titles, cells)
 
 
 def _separated_rows(path: Path) -> Iterator[_Row]:

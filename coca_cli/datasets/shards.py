@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from coca_cli.datasets.example import Member
+from coca_cli.datasets.example import Member, Streamed
 from coca_cli.errors import BadExample, CocaError, MissingFile
 
 TEXT_EXTENSIONS = frozenset({"cls", "txt", "json"})
@@ -22,17 +23,31 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
+class Found(NamedTuple):
+    """A member on the way.
+
+    Attributes:
+        name: Its name in the shard.
+        member: Where it is, or its bytes.
+        text: Its content, where it is a text that is asked for.
+    """
+
+    name: str
+    member: Member | Streamed
+    text: str | None
+
+
 class Entry(NamedTuple):
     """The members of a shard that belong to one example.
 
     Attributes:
         key: The member's path up to the first dot of its base name; never used as a path.
-        members: Lower-case extension (what follows that dot) -> the member.
+        members: Lower-case extension (what follows that dot) -> the member, held in memory where a shard streams by.
         texts: Extension -> content, of the small text members that were asked for.
     """
 
     key: str
-    members: dict[str, Member]
+    members: dict[str, Member | Streamed]
     texts: dict[str, str]
 
 
@@ -47,31 +62,67 @@ def read_shard(path: Path, texts: Collection[str] = TEXT_EXTENSIONS) -> Iterator
         MissingFile: The shard cannot be opened.
         BadExample: It is compressed, cut off, damaged or no tar; a key's members do not stand together or come twice;
             a member is a link; a text member is too large or not UTF-8.
+    """
+    with _open(path) as archive:
+        yield from group_members(path, _with_texts(path, archive, texts))
+
+
+def _with_texts(path: Path, archive: tarfile.TarFile, texts: Collection[str]) -> Iterator[Found]:
+    for member in _members(path, archive):
+        wanted = split_name(member.name)[1] in texts
+        text = read_text(member, member.size, partial(_read_at, archive, member.offset)) if wanted else None
+        yield Found(member.name, member, text)
+
+
+def group_members(shard: object, members: Iterable[Found]) -> Iterator[Entry]:
+    """The examples that the members of a shard make up.
+
+    Args:
+        shard: What the shard is called in messages.
+        members: In its order.
+
+    Raises:
+        BadExample: A key's members do not stand together or come twice.
 
     Source: the grouping by key is that of the WebDataset format.
     """
     seen: set[str] = set()
     entry: Entry | None = None
-    with _open(path) as archive:
-        for member in _members(path, archive):
-            key, extension = split_name(member.name)
-            if entry is None or key != entry.key:
-                if entry is not None:
-                    yield entry
-                if key in seen:
-                    raise BadExample(
-                        f"{path} holds the members of {key!r} in two places; the files of one example must follow one "
-                        "another: pack them anew, sorted by name"
-                    )
-                seen.add(key)
-                entry = Entry(key, {}, {})
-            if extension in entry.members:
-                raise BadExample(f"{path} holds {member.name!r} twice: pack it anew, with one {extension} per key")
-            entry.members[extension] = member
-            if extension in texts:
-                entry.texts[extension] = _read_text(archive, member)
-        if entry is not None:
-            yield entry
+    for name, member, text in members:
+        key, extension = split_name(name)
+        if entry is None or key != entry.key:
+            if entry is not None:
+                yield entry
+            if key in seen:
+                raise BadExample(
+                    f"{shard} holds the members of {key!r} in two places; the files of one example must follow one "
+                    "another: pack them anew, sorted by name"
+                )
+            seen.add(key)
+            entry = Entry(key, {}, {})
+        if extension in entry.members:
+            raise BadExample(f"{shard} holds {name!r} twice: pack it anew, with one {extension} per key")
+        entry.members[extension] = member
+        if text is not None:
+            entry.texts[extension] = text
+    if entry is not None:
+        yield entry
+
+
+def belongs(shard: object, info: tarfile.TarInfo) -> bool:
+    """Whether a member of a shard is a file of an example.
+
+    Raises:
+        BadExample: It would be, but is a link, a device or a sparse file.
+    """
+    if info.isdir() or not split_name(info.name)[1]:
+        return False
+    if not info.isreg() or info.issparse():
+        raise BadExample(
+            f"{shard} holds {info.name!r} as a link, a device or a sparse file, which is never followed: "
+            "pack the file itself (tar --dereference --hard-dereference)"
+        )
+    return True
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -84,6 +135,27 @@ def split_name(name: str) -> tuple[str, str]:
     if not stem or (stem.startswith("__") and stem.endswith("__")):
         return name, ""
     return f"{folder}{slash}{stem}", extension.lower()
+
+
+def read_text(member: object, size: int, read: Callable[[int], bytes]) -> str:
+    """A small text member.
+
+    Args:
+        member: What it is called in messages.
+        size: Its bytes.
+        read: Gives so many of them.
+
+    Raises:
+        BadExample: It is too large for a text, or not UTF-8.
+    """
+    if size > MOST_TEXT:
+        raise BadExample(
+            f"{member} has {size:,} bytes, more than the {MOST_TEXT:,} allowed for a text: is it a text at all?"
+        )
+    try:
+        return read(size).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadExample(f"{member} is not UTF-8 text (byte {error.start}): write it as UTF-8") from error
 
 
 def expand_shards(pattern: str | Path) -> list[Path]:
@@ -104,17 +176,47 @@ def expand_shards(pattern: str | Path) -> list[Path]:
                 f"no *.tar in the folder {whole}: give a folder of tar shards, or a pattern that ends in .tar"
             )
         return sorted(shards, key=natural_order)
+    return expand_files(whole, "tar shard")
+
+
+def expand_files(pattern: str | Path, noun: str) -> list[Path]:
+    """The files that a glob or a pattern with braces stands for, as in `expand_shards`.
+
+    Args:
+        pattern: A path, a glob, a pattern.
+        noun: What such a file is called in messages.
+
+    Raises:
+        MissingFile: There is none, or one that the braces name is not there.
+        CocaError: The braces stand for too many names.
+    """
+    whole = Path(pattern).expanduser()
     if whole.is_file():
         return [whole]
     found: dict[Path, None] = {}
-    for name in _expand_braces(str(whole)):
+    for name in expand_braces(str(whole)):
         matches = _expand_glob(Path(name)) if _is_glob(name) else [Path(name)]
         if not matches or not all(path.is_file() for path in matches):
-            raise MissingFile(
-                f"no such tar shard: {name} (asked for as {pattern}); look for a typing error in the path"
-            )
+            raise MissingFile(f"no such {noun}: {name} (asked for as {pattern}); look for a typing error in the path")
         found.update(dict.fromkeys(matches))
     return sorted(found, key=natural_order)
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Every name that numeric ranges and comma lists in braces stand for; other braces stay as they are.
+
+    Raises:
+        CocaError: They stand for too many.
+    """
+    pieces: list[list[str]] = []
+    count, end = 1, 0
+    for match in _BRACES.finditer(pattern):
+        choices = _brace_choices(match, pattern)
+        count *= len(choices)
+        _refuse_many(count, pattern)
+        pieces += [[pattern[end : match.start()]], choices]
+        end = match.end()
+    return ["".join(chosen) for chosen in itertools.product(*pieces, [pattern[end:]])]
 
 
 def natural_order(path: Path) -> tuple[tuple[int, str], ...]:
@@ -166,14 +268,8 @@ def _members(path: Path, archive: tarfile.TarFile) -> Iterator[Member]:
         if info.size < 0 or info.offset <= last:
             raise BadExample(_damaged(path, f"the header of {info.name!r} is false"))
         last = info.offset
-        if info.isdir() or not split_name(info.name)[1]:
-            continue
-        if not info.isreg() or info.issparse():
-            raise BadExample(
-                f"{path} holds {info.name!r} as a link, a device or a sparse file, which is never followed: "
-                "pack the file itself (tar --dereference --hard-dereference)"
-            )
-        yield Member(path, info.name, info.offset_data, info.size)
+        if belongs(path, info):
+            yield Member(path, info.name, info.offset_data, info.size)
     # tarfile takes a damaged header, and a file that just stops, for the end of the archive.
     end = _read_at(archive, archive.offset, tarfile.BLOCKSIZE)
     if end != bytes(tarfile.BLOCKSIZE):
@@ -197,30 +293,6 @@ def _read_at(archive: tarfile.TarFile, offset: int, size: int) -> bytes:
     assert file is not None  # set as long as the archive is open
     file.seek(offset)
     return bytes(file.read(size))
-
-
-def _read_text(archive: tarfile.TarFile, member: Member) -> str:
-    if member.size > MOST_TEXT:
-        raise BadExample(
-            f"{member} has {member.size:,} bytes, more than the {MOST_TEXT:,} allowed for a text: is it a text at all?"
-        )
-    try:
-        return _read_at(archive, member.offset, member.size).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadExample(f"{member} is not UTF-8 text (byte {error.start}): write it as UTF-8") from error
-
-
-def _expand_braces(pattern: str) -> list[str]:
-    """Every name that numeric ranges and comma lists in braces stand for; other braces stay as they are."""
-    pieces: list[list[str]] = []
-    count, end = 1, 0
-    for match in _BRACES.finditer(pattern):
-        choices = _brace_choices(match, pattern)
-        count *= len(choices)
-        _refuse_many(count, pattern)
-        pieces += [[pattern[end : match.start()]], choices]
-        end = match.end()
-    return ["".join(chosen) for chosen in itertools.product(*pieces, [pattern[end:]])]
 
 
 def _brace_choices(match: re.Match[str], pattern: str) -> list[str]:

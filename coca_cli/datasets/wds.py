@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from coca_cli.datasets.example import Dataset, Example, Member, Prompts, Scheme, Task
-from coca_cli.datasets.image_folder import check_split, is_picture
+from coca_cli.datasets.entries import MEMBERS, captions_of, class_of, labels_of, picture_of, record_of
+from coca_cli.datasets.example import Dataset, Example, Member, Prompts, Scheme, Streamed, Task
+from coca_cli.datasets.image_folder import check_split
 from coca_cli.datasets.prompt_files import read_lines, read_templates
 from coca_cli.datasets.shards import Entry, expand_shards, is_visible, natural_order, read_shard
 from coca_cli.errors import BadExample, MissingFile
@@ -30,8 +30,7 @@ LAYOUT = f"""\
 PATH/{CLASS_NAMES_FILE} (one class name a line; not needed where each KEY.json has "class": "name")
 PATH/{TEMPLATES_FILE} (optional; one a line, {{c}} for the class)
 PATH/SPLIT/0.tar, 1.tar ... (with {SHARD_COUNT_FILE} or without), or PATH/SPLIT-0000.tar ..., or PATH/*.tar
-in each tar: KEY.jpg, .png or .webp; KEY.cls (class index), KEY.txt (captions, one a line) or KEY.json ("captions" \
-or "caption"; "label" or "cls", an index; "class" or "class_name", a name)"""
+{MEMBERS}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +85,25 @@ def find_shards(path: str) -> Shards:
     else:
         found = expand_shards(path)
         folder = Path(os.path.commonpath([shard.parent for shard in found]))
-    named = {shard.parent for shard in found if _split_words(shard)}
+    return Shards(path, folder, group_by_split(found, folder))
+
+
+def group_by_split(files: Sequence[Path], folder: Path) -> tuple[tuple[str, tuple[Path, ...]], ...]:
+    """The files of each split, told by their names or by the folders that they lie in.
+
+    Args:
+        files: What to sort, in reading order.
+        folder: What the user named, above all of them.
+
+    Returns:
+        (split, its files); what is evaluated by default comes first.
+    """
+    named = {file.parent for file in files if _split_words(file)}
     splits: dict[str, list[Path]] = {}
-    for shard in found:
-        splits.setdefault(_split_of(shard, folder, named), []).append(shard)
+    for file in files:
+        splits.setdefault(_split_of(file, folder, named), []).append(file)
     ordered = sorted(splits.items(), key=lambda item: _rank(item[0]))
-    return Shards(path, folder, tuple((split, tuple(shards)) for split, shards in ordered))
+    return tuple((split, tuple(found)) for split, found in ordered)
 
 
 def _shards_of_folder(folder: Path) -> list[Path]:
@@ -136,79 +148,55 @@ def _guess_task(shards: Shards) -> Task:
     """Classification unless the first examples have captions and no class."""
     _, first = shards.splits[0]
     looked_at = list(itertools.islice((entry for shard in first for entry in read_shard(shard)), LOOKED_AT))
-    labelled = any(_class_of(entry, _record(entry), listed=True) is not None for entry in looked_at)
-    captioned = any(_captions(entry, _record(entry)) for entry in looked_at)
+    labelled = any(class_of(entry, record_of(entry), listed=True) is not None for entry in looked_at)
+    captioned = any(captions_of(entry, record_of(entry)) for entry in looked_at)
     return "captions" if captioned and not labelled else "classification"
 
 
 def _read(shards: Shards, root: Path, split: str) -> Iterator[Example]:
     """The examples of one split; `root` is not looked at, since the user named a path."""
+    return read_captions(shards, split)
+
+
+def read_captions(shards: Shards, split: str) -> Iterator[Example]:
+    """The examples of one split with their captions as texts; raises as `read_labels` does."""
+    for example, entry, record in _labelled(shards, split):
+        yield replace(example, texts=captions_of(entry, record))
+
+
+def read_labels(shards: Shards, split: str) -> Iterator[Example]:
+    """The examples of one split with the names of their classes as texts.
+
+    Raises:
+        UnknownName: There is no such split.
+        MissingFile: A shard cannot be opened, or there are class indices and no names for them.
+        BadExample: A shard or what it says cannot be read.
+    """
+    listed = read_lines(_beside(shards, CLASS_NAMES_FILE))
+    for example, entry, record in _labelled(shards, split):
+        texts = labels_of(entry, record)
+        if not texts and example.label is not None:
+            name = listed[example.label] if listed else class_of(entry, record, listed=False)
+            if not isinstance(name, str):
+                raise _no_class_names(shards)
+            texts = (name,)
+        yield replace(example, texts=texts)
+
+
+def _labelled(shards: Shards, split: str) -> Iterator[tuple[Example, Entry, dict[str, Any]]]:
+    """Every picture with its class index, and the entry and the record that its texts are in."""
     listed = read_lines(_beside(shards, CLASS_NAMES_FILE))
     classes = _Classes(shards, listed)
     for shard in shards.of(split):
         place = shard.relative_to(shards.folder).as_posix()
         for entry in read_shard(shard):
-            picture = _picture(entry)
+            picture = picture_of(entry)
             if picture is None:
                 continue
-            record = _record(entry)
-            value = _class_of(entry, record, listed=bool(listed))
-            yield Example(
-                id=f"{place}:{entry.key}",
-                media=(picture,),
-                label=None if value is None else classes.index(value, picture),
-                texts=_captions(entry, record),
-            )
-
-
-def _picture(entry: Entry) -> Member | None:
-    for extension, member in entry.members.items():
-        if is_picture(f".{extension}") and "." not in extension:  # KEY.mask.png is no picture to look at
-            return member
-    return None
-
-
-def _record(entry: Entry) -> dict[str, Any]:
-    """The fields of the entry's .json; none where it has none or holds something else than an object."""
-    if "json" not in entry.texts:
-        return {}
-    try:
-        record = json.loads(entry.texts["json"])
-    except (ValueError, RecursionError) as error:
-        raise BadExample(f"{entry.members['json']} is not valid JSON ({error}): correct or drop it") from error
-    return record if isinstance(record, dict) else {}
-
-
-def _class_of(entry: Entry, record: dict[str, Any], *, listed: bool) -> int | str | None:
-    """The class index or, where names are what counts, the class name; None where the entry has no class."""
-    index: int | None = None
-    if "cls" in entry.texts:
-        index = _parse_index(entry)
-    for field in ("label", "cls"):
-        if index is None and type(record.get(field)) is int:
-            index = record[field]
-    name = next((record[f] for f in ("class", "class_name") if isinstance(record.get(f), str)), None)
-    # Without a list of names the names found in the shards are numbered, and an index may follow another order.
-    return name if index is None or (name is not None and not listed) else index
-
-
-def _parse_index(entry: Entry) -> int:
-    text = entry.texts["cls"].strip()
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise BadExample(f"{entry.members['cls']} holds {text[:40]!r}: it must hold a class index, a number from 0 on")
-    return int(text)
-
-
-def _captions(entry: Entry, record: dict[str, Any]) -> tuple[str, ...]:
-    """The captions without surrounding blanks; empty ones are dropped."""
-    found = record.get("captions", record.get("caption"))
-    if found is None:
-        found = entry.texts.get("txt", "").split("\n")
-    if isinstance(found, str):
-        found = [found]
-    if not isinstance(found, list) or not all(isinstance(caption, str) for caption in found):
-        raise BadExample(f"the captions in {entry.members['json']} are no text or list of texts: {str(found)[:60]}")
-    return tuple(caption.strip() for caption in found if caption.strip())
+            record = record_of(entry)
+            value = class_of(entry, record, listed=bool(listed))
+            label = None if value is None else classes.index(value, picture)
+            yield Example(f"{place}:{entry.key}", (picture,), label), entry, record
 
 
 class _Classes:
@@ -225,7 +213,7 @@ class _Classes:
         self._count = len(listed)
         self._kinds: set[type] = set()
 
-    def index(self, value: int | str, picture: Member) -> int:
+    def index(self, value: int | str, picture: Member | Streamed) -> int:
         """The class index of a picture; raises BadExample where the class names do not cover it."""
         self._kinds.add(type(value))
         if not self._listed and len(self._kinds) > 1:
@@ -247,13 +235,26 @@ class _Classes:
 
 def _prompts(shards: Shards, root: Path) -> Prompts:
     """Class names and templates, from the files beside the shards or from the shards; `root` is not looked at."""
+    return Prompts(_class_names(shards), read_label_templates(shards))
+
+
+def read_label_templates(shards: Shards) -> tuple[str, ...]:
+    """The templates beside the shards, or the general ones; raises BadExample where one has no place for the class."""
+    return read_templates(_beside(shards, TEMPLATES_FILE))
+
+
+def _class_names(shards: Shards) -> tuple[str, ...]:
     names = read_lines(_beside(shards, CLASS_NAMES_FILE)) or _scan_class_names(shards)
     if not names:
-        raise MissingFile(
-            f"{_beside(shards, CLASS_NAMES_FILE)} is missing or empty, and no KEY.json in the shards names a class: "
-            "write it, one class name a line in the order of the class indices, or pass --classnames FILE"
-        )
-    return Prompts(names, read_templates(_beside(shards, TEMPLATES_FILE)))
+        raise _no_class_names(shards)
+    return names
+
+
+def _no_class_names(shards: Shards) -> MissingFile:
+    return MissingFile(
+        f"{_beside(shards, CLASS_NAMES_FILE)} is missing or empty, and no KEY.json in the shards names a class: "
+        "write it, one class name a line in the order of the class indices, or pass --classnames FILE"
+    )
 
 
 def _beside(shards: Shards, name: str) -> Path:
@@ -274,7 +275,7 @@ def _scan(stamped: tuple[tuple[Path, int, int], ...]) -> tuple[str, ...]:
     names: set[str] = set()
     for shard, _, _ in stamped:
         for entry in read_shard(shard, texts=("json",)):
-            found = _class_of(entry, _record(entry), listed=False)
+            found = class_of(entry, record_of(entry), listed=False)
             if isinstance(found, str):
                 names.add(found)
     return tuple(sorted(names))

@@ -20,6 +20,7 @@ from coca_cli.errors import BadExample
 from coca_cli.media.images import ImageSettings, fit_image, read_image
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_UNREADABLE = 0.05
 """More than this part of a split unreadable is an error: the score would speak of another set."""
@@ -137,11 +138,11 @@ def batches(
 
 def decoded(
     items: Iterable[T],
-    decode: Callable[[T], NDArray[np.uint8]],
+    decode: Callable[[T], R],
     workers: int,
     ahead: int,
-) -> Iterator[tuple[T, NDArray[np.uint8] | BadExample]]:
-    """Each item with its pixels, or with the reason why there are none, in order.
+) -> Iterator[tuple[T, R | BadExample]]:
+    """Each item with what is made of it, or with the reason why there are none, in order.
 
     Args:
         items: What to read.
@@ -150,7 +151,7 @@ def decoded(
         ahead: How many may be decoded before they are asked for.
     """
 
-    def attempt(item: T) -> NDArray[np.uint8] | BadExample:
+    def attempt(item: T) -> R | BadExample:
         try:
             return decode(item)
         except BadExample as error:
@@ -163,7 +164,7 @@ def decoded(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         source = iter(items)
-        waiting: deque[tuple[T, Future[NDArray[np.uint8] | BadExample]]] = deque()
+        waiting: deque[tuple[T, Future[R | BadExample]]] = deque()
         for item in itertools.islice(source, ahead):
             waiting.append((item, pool.submit(attempt, item)))
         while waiting:

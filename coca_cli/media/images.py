@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from coca_cli.datasets.example import Medium, Member, Pixels
+from coca_cli.datasets.example import Medium, Member, Pixels, Streamed
 from coca_cli.errors import BadExample
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -79,7 +79,7 @@ def read_image(medium: Medium, border: int = 0) -> Image.Image:
     return picture
 
 
-def _decode(medium: Path | Member) -> Image.Image:
+def _decode(medium: Path | Member | Streamed) -> Image.Image:
     data = medium.read_bytes()
     with Image.open(io.BytesIO(data)) as opened:
         if opened.format == "EPS":  # a program, for which Pillow would start Ghostscript

@@ -1,4 +1,4 @@
-"""`coca data list | tokenizer` as a user runs them."""
+"""`coca data list | tokenizer | pack` as a user runs them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from coca_cli.datasets import DATASETS
+from coca_cli.datasets.sources import find_source
+from coca_cli.media.images import read_image
 from coca_cli.model.tokenizer import load_sentencepiece
 from tests.commands.running import run
+from tests.pictures import drawn
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 
@@ -40,3 +43,32 @@ def test_tokenizer_learns_from_training_data(tmp_path: Path, capsys: pytest.Capt
 def test_tokenizer_refuses_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("data", "tokenizer", tmp_path / "none.txt", "-o", tmp_path / "words.model") == 1
     assert "there is no caption file" in capsys.readouterr().err
+
+
+def test_pack_writes_shards_of_any_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "shards"
+    words = (SAMPLES / "pairs" / "pairs.csv", f"labels:{SAMPLES / 'folder'}", "-o", out, "--shard-size", 2)
+    assert run("data", "pack", *words) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{out}: 6 pictures in 3 shards\n"
+    assert f"--data pairs:{out} --data labels:{out}" in captured.err
+    assert sorted(path.name for path in out.glob("*.tar")) == ["00000.tar", "00001.tar", "00002.tar"]
+
+    assert run("data", "pack", *words) == 1
+    assert "replace them with --overwrite" in capsys.readouterr().err
+    assert run("data", "pack", *words, "--overwrite", "--quiet", "--limit", 1, "--shorter-side", 4) == 0
+    assert capsys.readouterr() == (f"{out}: 1 pictures in 1 shards\n", "")
+    (example,) = find_source(str(out), tmp_path).read()
+    assert min(read_image(example.media[0]).size) == 4
+
+
+def test_pack_says_how_many_pictures_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"{number}.jpg" for number in range(25)]
+    for name in names[1:]:
+        drawn(1).save(tmp_path / name)
+    (tmp_path / "0.jpg").write_bytes(b"")
+    (tmp_path / "a.csv").write_text("image,caption\n" + "".join(f"{name},a cat\n" for name in names))
+    assert run("data", "pack", tmp_path / "a.csv", "-o", tmp_path / "out") == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'out'}: 24 pictures in 1 shards, 1 left out\n"
+    assert "0.jpg: not a picture that can be read" in captured.err

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from coca_cli.datasets.caption_texts import read_texts
 from coca_cli.datasets.digits import digit_scans
+from coca_cli.datasets.templates import GENERAL_TEMPLATES
 from coca_cli.errors import BadExample, MissingFile
+from tests.datasets.test_shards import write_shard
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 NO_ROOT = Path("nowhere")
@@ -40,6 +43,28 @@ def test_labels_give_every_class_name_in_every_template_once() -> None:
     assert len(found) % 10 == 0
     assert len(found) < len(digit_scans("train")[1])  # not once per picture
     assert not any("{c}" in text for text in found)
+
+
+def test_several_classes_of_a_picture_are_texts_one_by_one(tmp_path: Path) -> None:
+    for name in ("0.jpg", "1.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "a.jsonl").write_text(
+        '{"image": "0.jpg", "labels": ["cat", "dog"]}\n{"image": "1.jpg", "labels": ["dog"]}\n'
+    )
+    found = texts(tmp_path / "a.jsonl")
+    assert found == [template.replace("{c}", name) for name in ("cat", "dog") for template in GENERAL_TEMPLATES]
+
+
+def test_the_kind_can_be_chosen(tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").write_bytes(b"")
+    (tmp_path / "a.jsonl").write_text('{"image": "0.jpg", "label": "cat", "caption": "a tabby"}\n')
+    assert texts(tmp_path / "a.jsonl") == ["a tabby"]
+    assert "a photo of a cat." in texts(f"labels:{tmp_path / 'a.jsonl'}")
+
+
+def test_a_stream_gives_its_captions(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "0.tar", [("0.jpg", b"x"), ("0.txt", "a cat\na tabby")])
+    assert texts(f"pipe:cat {shlex.quote(str(shard))}") == ["a cat", "a tabby"]
 
 
 def test_a_captioned_set_gives_its_captions() -> None:

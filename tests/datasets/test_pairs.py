@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from coca_cli.datasets.example import Example
-from coca_cli.datasets.pairs import CAPTION_COLUMNS, IMAGE_COLUMNS, read_folder_pairs, read_table
+from coca_cli.datasets.pairs import (
+    CAPTION_COLUMNS,
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    find_table_columns,
+    read_folder_pairs,
+    read_table,
+    read_tables,
+)
 from coca_cli.errors import BadExample, CocaError, MissingFile
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "pairs"
@@ -77,6 +85,44 @@ def test_common_names_of_caption_columns(tmp_path: Path, column: str) -> None:
     table = write(tmp_path / "a.jsonl", json.dumps({column: "a cat", "image": "0.jpg"}))
 
     assert pairs(table) == [("0.jpg", ("a cat",))]
+
+
+@pytest.mark.parametrize("column", LABEL_COLUMNS)
+@pytest.mark.parametrize(
+    ("name", "content", "texts"),
+    [
+        ("a.csv", "{},image\n cat ,0.jpg\n", ("cat",)),
+        ("a.csv", "{0},image,{0}\ncat,0.jpg,dog\n,0.jpg,cat\n", ("cat", "dog")),
+        ("a.jsonl", '{{"image": "0.jpg", "{}": "cat"}}', ("cat",)),
+        ("a.jsonl", '{{"image": "0.jpg", "{}": ["cat", "dog", "cat", " "]}}', ("cat", "dog")),
+        ("a.jsonl", '{{"image": "0.jpg", "{}": null}}', ()),
+    ],
+)
+def test_class_names(tmp_path: Path, column: str, name: str, content: str, texts: tuple[str, ...]) -> None:
+    table = write(tmp_path / name, content.format(column))
+
+    assert list(read_tables("labels", [table])) == [Example("0.jpg", (tmp_path / "0.jpg",), texts=texts)]
+    assert find_table_columns(table) == {"image": "image", "labels": column}
+
+
+def test_a_class_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    table = write(tmp_path / "a.jsonl", '{"image": "0.jpg", "label": 3}')
+
+    with pytest.raises(BadExample, match="line 1: the label is '3', not a text or a list of texts: correct it"):
+        list(read_tables("labels", [table]))
+
+
+def test_reading_stops_once_enough_pictures_are_known(tmp_path: Path) -> None:
+    table = write(tmp_path / "a.csv", 'image,caption\n0.jpg,a\n0.jpg,b\n1.jpg,c\n2.jpg,d\n3.jpg,"open\n')
+
+    assert [example.id for example in read_tables("pairs", [table], first=3)] == ["0.jpg", "1.jpg", "2.jpg"]
+    with pytest.raises(BadExample):
+        list(read_tables("pairs", [table]))
+
+
+@pytest.mark.parametrize("content", ["", "image,caption,label\n"])
+def test_a_table_without_rows_has_no_columns(tmp_path: Path, content: str) -> None:
+    assert find_table_columns(write(tmp_path / "a.csv", content)) == {}
 
 
 def test_named_columns_come_before_common_ones(tmp_path: Path) -> None:
@@ -191,8 +237,8 @@ def test_a_missing_column_names_those_that_are_there(
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CocaError, match=r"is no table that can be read: use one of \.csv, \.tsv, \.jsonl"):
-        pairs(write(tmp_path / "a.parquet", b"PAR1"))
+    with pytest.raises(CocaError, match=r"is no table that can be read: use one of \.csv, \.tsv, \.jsonl, \.parquet"):
+        pairs(write(tmp_path / "a.xlsx", b"PK"))
 
 
 @pytest.mark.parametrize("name", ["absent.csv", "absent.jsonl", "folder.csv"])

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from coca_cli.datasets import sources as module
+from coca_cli.datasets import readings as module
 from coca_cli.datasets.example import Dataset, Example, Prompts
 from coca_cli.datasets.sources import Source, find_source
+from coca_cli.datasets.templates import GENERAL_TEMPLATES
 from coca_cli.errors import CocaError, MissingFile, UnknownName
 from tests.datasets.test_shards import write_shard
 
@@ -62,17 +63,17 @@ def test_a_classification_set_gives_labels_of_its_train_split() -> None:
     source = find("digits")
 
     assert (source.name, source.kind) == ("digits", "labels")
-    assert source.class_names[7] == "seven"
     assert all("{c}" in template for template in source.templates)
     examples = list(source.read())
     assert len(examples) == 1198
-    assert all(example.label is not None for example in examples)
+    assert {example.texts for example in examples if example.label == 7} == {("seven",)}
+    assert len({(example.label, example.texts) for example in examples}) == 10
 
 
 def test_a_captioned_set_gives_pairs_of_its_train_split() -> None:
     source = find("scenes")
 
-    assert (source.kind, source.class_names, source.templates) == ("pairs", (), ())
+    assert (source.kind, source.templates, source.streams, source.read_stream) == ("pairs", (), (), None)
     first = next(source.read())
     assert first.id == "scene-train-0000"
     assert len(first.texts) == 5
@@ -108,15 +109,15 @@ def test_labels_drop_what_has_no_class(stand_in: Any) -> None:
 
     source = find("digits")
 
-    assert (source.kind, ids(source)) == ("labels", ["train:b"])
-    assert (source.class_names, source.templates) == (("x", "y"), ("{c}!",))
+    assert (source.kind, source.templates) == ("labels", ("{c}!",))
+    assert list(source.read()) == [Example("train:b", (), label=1, texts=("y",))]
 
 
 @pytest.mark.parametrize(
     ("examples", "message"),
     [
         ([], "its split train has no pictures; check where it lies"),
-        ([Example("a", ())], "the first 1 pictures of its split train have neither captions nor classes"),
+        ([Example("a", ())], "the first 1 pictures of its split train have no captions and no class names"),
     ],
 )
 def test_a_set_with_neither_is_refused(stand_in: Any, examples: list[Example], message: str) -> None:
@@ -150,20 +151,29 @@ def test_a_table_whose_pictures_are_elsewhere(tmp_path: Path) -> None:
     assert f"names is there, such as {tmp_path / '0.jpg'}: paths count from the table's folder" in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["image,caption\n", "image,caption\n0.jpg,\n"])
-def test_a_table_without_pairs(tmp_path: Path, content: str) -> None:
-    write(tmp_path, a_csv=content)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,caption\n", "the table has no pictures; check where it lies"),
+        ("image,caption\n0.jpg,\n", "the first 1 pictures of the table have no captions"),
+        ("image,label\n0.jpg,\n", "the first 1 pictures of the table have no class names"),
+    ],
+)
+def test_a_table_without_texts(tmp_path: Path, content: str, message: str) -> None:
+    write(tmp_path, a_csv=content, **{"0_jpg": ""})
 
-    with pytest.raises(MissingFile, match="the table has no row with a picture and a caption"):
+    with pytest.raises(MissingFile, match=message):
         find(tmp_path / "a.csv")
 
 
 def test_labelled_shards() -> None:
     source = find(SAMPLES / "wds")
 
-    assert (source.kind, source.class_names) == ("labels", ("circle", "square"))
-    assert source.templates[0] == "a drawing of a {c}."
-    assert ids(source) == ["train/0.tar:s0", "train/0.tar:s1"]
+    assert (source.kind, source.templates[0]) == ("labels", "a drawing of a {c}.")
+    assert [(example.id, example.label, example.texts) for example in source.read()] == [
+        ("train/0.tar:s0", 0, ("circle",)),
+        ("train/0.tar:s1", 1, ("square",)),
+    ]
 
 
 @pytest.fixture
@@ -189,6 +199,107 @@ def test_captioned_shards_give_pairs_of_the_train_split(shards: Path, part: str,
 
     assert source.kind == "pairs"
     assert ids(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "texts"),
+    [
+        ("", "pairs", "a cat to train"),
+        ("pairs:", "pairs", "a cat to train"),
+        ("labels:", "labels", "cat"),
+        ("labels:wds:", "labels", "cat"),
+    ],
+)
+def test_a_word_before_shards_chooses_what_is_read(shards: Path, word: str, kind: str, texts: str) -> None:
+    source = find(f"{word}{shards}")
+
+    assert (source.name, source.kind) == (f"{word}{shards}", kind)
+    assert [(e.id, e.texts) for e in source.read()] == [("train-0.tar:0", (texts,))]
+    assert bool(source.templates) == (kind == "labels")
+
+
+def test_several_classes_of_a_picture(tmp_path: Path) -> None:
+    members = [("0.jpg", b"x"), ("0.json", '{"labels": ["cat", "dog"]}'), ("1.jpg", b"x"), ("1.json", '{"labels": []}')]
+    write_shard(tmp_path / "0.tar", members)
+
+    source = find(tmp_path)
+
+    assert (source.kind, source.templates) == ("labels", GENERAL_TEMPLATES)
+    assert [(e.id, e.label, e.texts) for e in source.read()] == [("0.tar:0", None, ("cat", "dog"))]
+
+
+def test_a_word_before_a_folder_chooses_what_is_read(tmp_path: Path) -> None:
+    write(tmp_path, cat__a_jpg="", cat__a_txt="a tabby", dog__b_png="")
+
+    assert [e.texts for e in find(tmp_path).read()] == [("a tabby",)]
+    assert [(e.label, e.texts) for e in find(f"labels:{tmp_path}").read()] == [(0, ("cat",)), (1, ("dog",))]
+
+
+def test_a_folder_of_pairs_needs_no_split_for_classes(tmp_path: Path) -> None:
+    write(tmp_path, test__cat__a_jpg="", test__cat__a_txt="a tabby", val__cat__b_jpg="", val__cat__b_txt="a cat")
+
+    assert find(tmp_path).kind == "pairs"
+    with pytest.raises(MissingFile, match="asks for class names, but the folder has captions alone"):
+        find(f"labels:{tmp_path}")
+
+
+def test_a_folder_of_classes_without_a_split_for_training(tmp_path: Path) -> None:
+    write(tmp_path, test__cat__a_jpg="", val__cat__b_jpg="")
+
+    with pytest.raises(CocaError, match="has the splits test, val and none named train"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("labels:scenes", "asks for class names, but its split train has captions alone: write pairs: instead"),
+        ("pairs:digits", "asks for captions, but its split train has class names alone: write labels: instead"),
+        (f"labels:{SAMPLES / 'pairs' / 'pairs.csv'}", "asks for class names, but the table has captions alone"),
+        (f"pairs:{SAMPLES / 'folder'}", "asks for captions, but the folder has class names alone"),
+        (f"pairs:{SAMPLES / 'wds'}", "asks for captions, but its split train has class names alone"),
+    ],
+)
+def test_the_kind_that_is_asked_for_is_not_there(text: str, message: str) -> None:
+    with pytest.raises(MissingFile) as error:
+        find(text)
+    assert str(error.value).startswith(text)
+    assert message in str(error.value)
+
+
+def test_neither_kind_is_there(stand_in: Any) -> None:
+    stand_in(("train",), [Example("a", ())], Prompts(("x", "y"), ("{c}!",)))
+
+    with pytest.raises(MissingFile, match="of its split train have no class names; check where it lies and how its"):
+        find("labels:digits")
+
+
+@pytest.mark.parametrize("word", ["pairs", "labels"])
+def test_a_word_alone_names_no_data(word: str) -> None:
+    with pytest.raises(
+        CocaError, match=f"{word}: names no data: write what to read behind the colon, such as {word}:F"
+    ):
+        find(f"{word}:")
+
+
+def test_labels_in_a_table(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="image,class,class\n0.jpg,cat,\n1.jpg,cat,dog\n2.jpg,,\n", **{"1_jpg": ""})
+
+    source = find(tmp_path / "a.csv")
+
+    assert (source.kind, source.templates) == ("labels", GENERAL_TEMPLATES)
+    assert [(e.id, e.label, e.texts) for e in source.read()] == [
+        ("0.jpg", None, ("cat",)),
+        ("1.jpg", None, ("cat", "dog")),
+    ]
+
+
+def test_a_table_with_neither_captions_nor_labels(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="image,width\n0.jpg,3\n", **{"0_jpg": ""})
+
+    with pytest.raises(CocaError, match="has a column of pictures, image, but none of captions ") as error:
+        find(tmp_path / "a.csv")
+    assert "or class names (label, labels, class): rename the one that has them" in str(error.value)
 
 
 def test_shards_by_the_scheme(shards: Path) -> None:
@@ -226,7 +337,7 @@ def test_a_folder_called_train_among_others_is_no_split(tmp_path: Path) -> None:
 def test_a_folder_whose_texts_are_empty(tmp_path: Path) -> None:
     write(tmp_path, a_jpg="", a_txt="\n")
 
-    with pytest.raises(MissingFile, match=r"every \.txt beside a picture is empty or missing"):
+    with pytest.raises(MissingFile, match="the first 1 pictures of the folder have no captions"):
         find(tmp_path)
 
 
@@ -235,8 +346,11 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
 
     source = find(tmp_path)
 
-    assert (source.kind, source.class_names) == ("labels", ("cat", "dog"))
-    assert [(example.id, example.label) for example in source.read()] == [("cat/a.jpg", 0), ("dog/b.png", 1)]
+    assert source.kind == "labels"
+    assert [(example.id, example.label, example.texts) for example in source.read()] == [
+        ("cat/a.jpg", 0, ("cat",)),
+        ("dog/b.png", 1, ("dog",)),
+    ]
 
 
 def test_a_folder_with_pictures_and_nothing_said_of_them(tmp_path: Path) -> None:
@@ -255,10 +369,10 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
-    write(tmp_path, a_parquet="")
+    write(tmp_path, a_xlsx="")
 
     with pytest.raises(MissingFile, match="is no training data; training reads\n  a dataset"):
-        find(tmp_path / "a.parquet")
+        find(tmp_path / "a.xlsx")
 
 
 @pytest.mark.parametrize("text", ["pairs/train.csv", "train.jsonl", "~/pictures"])
@@ -266,6 +380,7 @@ def test_a_path_that_is_not_there(text: str) -> None:
     with pytest.raises(MissingFile, match="there is no ") as error:
         find(text)
     assert "a folder with one folder of pictures per class" in str(error.value)
+    assert "pairs: or labels: before any of them" in str(error.value)
 
 
 def test_a_name_that_is_not_known() -> None:
@@ -278,11 +393,16 @@ def test_a_name_that_is_not_known() -> None:
 
 
 def test_a_shard_that_is_not_there() -> None:
-    with pytest.raises(MissingFile, match=r"no such tar shard: train-0001\.tar"):
+    with pytest.raises(
+        MissingFile, match=r"no such tar shard: train-0001\.tar .*; look for a typing error in the path"
+    ):
         find("train-{0001..0003}.tar")
 
 
-@pytest.mark.parametrize("text", ["scenes", str(SAMPLES / "pairs" / "pairs.csv"), str(SAMPLES / "wds")])
+@pytest.mark.parametrize(
+    "text",
+    ["scenes", "digits", str(SAMPLES / "pairs" / "pairs.csv"), str(SAMPLES / "wds"), f"labels:{SAMPLES / 'folder'}"],
+)
 def test_a_source_can_be_sent_to_a_worker_process(text: str) -> None:
     source = find(text)
 
@@ -298,8 +418,19 @@ def test_real_shards_give_the_train_pairs_alone(test_data: Path) -> None:
     assert all(name.startswith("train-") for name in found)
 
 
+def test_real_shards_with_captions_and_classes_give_either(test_data: Path) -> None:
+    labels = find(f"labels:{test_data / 'rsicd'}")
+
+    examples = list(labels.read())
+    assert (labels.kind, len({example.label for example in examples})) == ("labels", 30)
+    assert 4000 < len(examples) < 8734  # only some have a class
+    assert {e.texts for e in examples if "train-0000.tar:pond" in e.id} == {("pond",)}
+
+
 def test_real_pictures_give_labels(test_data: Path) -> None:
     source = find(test_data / "wds_cifar10")
 
-    assert (source.kind, len(source.class_names)) == ("labels", 10)
-    assert sum(1 for _ in source.read()) == 5000
+    assert source.kind == "labels"
+    examples = list(source.read())
+    assert len(examples) == 5000
+    assert len({(example.label, example.texts) for example in examples}) == 10

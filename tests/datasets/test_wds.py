@@ -10,7 +10,7 @@ from coca_cli.datasets import find_dataset
 from coca_cli.datasets import wds as module
 from coca_cli.datasets.example import Dataset, Example, Member, Prompts
 from coca_cli.datasets.templates import GENERAL_TEMPLATES
-from coca_cli.datasets.wds import find_shards, open_shards
+from coca_cli.datasets.wds import find_shards, open_shards, read_captions, read_labels
 from coca_cli.errors import BadExample, MissingFile, UnknownName
 from tests.datasets.test_shards import write_shard
 
@@ -197,6 +197,78 @@ def test_without_classes_nothing_is_looked_for(tmp_path: Path, monkeypatch: pyte
 )
 def test_captions(tmp_path: Path, members: list[tuple[str, str]], texts: tuple[str, ...]) -> None:
     write_shard(tmp_path / "a.tar", [("0.jpg", b"x"), *members])
+
+    assert [example.texts for example in read(tmp_path)] == [texts]
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ([("0.json", record(labels=["cat", " dog ", "cat", ""]))], (None, ("cat", "dog"))),
+        ([("0.json", record(labels="cat"))], (None, ("cat",))),
+        ([("0.json", record(labels=["cat"], **{"class": "cat"}))], (0, ("cat",))),
+        ([("0.json", record(labels=["cat", "ant"], label=2))], (2, ("cat", "ant"))),
+        ([("0.json", record(**{"class": "dog", "label": 0}))], (1, ("dog",))),
+        ([("0.json", record(labels=[], caption="a cat"))], (None, ())),
+        ([("0.txt", "a cat")], (None, ())),
+    ],
+)
+def test_all_class_names_of_a_picture(
+    tmp_path: Path, members: list[tuple[str, str]], expected: tuple[int | None, tuple[str, ...]]
+) -> None:
+    others = [
+        ("8.jpg", b"x"),
+        ("8.json", record(class_name="cat")),
+        ("9.jpg", b"x"),
+        ("9.json", record(class_name="dog")),
+    ]
+    if members[0] == ("0.json", record(labels=["cat", "ant"], label=2)):  # a number does not go with unlisted names
+        others = []
+    write_shard(tmp_path / "a.tar", [("0.jpg", b"x"), *members, *others])
+
+    first = next(iter(read_labels(find_shards(str(tmp_path)), "all")))
+
+    assert (first.label, first.texts) == expected
+
+
+def test_class_names_by_number_are_the_listed_ones() -> None:
+    found = [(example.label, example.texts) for example in read_labels(find_shards(str(SAMPLE)), "test")]
+
+    assert found == [(0, ("circle",)), (1, ("square",))]
+
+
+def test_a_class_number_is_not_looked_up_in_the_names_of_other_splits(tmp_path: Path) -> None:
+    write_shard(tmp_path / "train-0.tar", [("0.jpg", b"x"), ("0.cls", "0")])
+    write_shard(tmp_path / "val-0.tar", [("0.jpg", b"x"), ("0.json", record(class_name="cat"))])
+
+    with pytest.raises(MissingFile, match=r"classnames\.txt is missing or empty"):
+        list(read_labels(find_shards(str(tmp_path)), "train"))
+
+
+def test_labels_that_are_no_texts_are_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", [("0.jpg", b"x"), ("0.json", record(labels=[1, 2], caption="a cat"))])
+    shards = find_shards(str(tmp_path))
+
+    assert [example.texts for example in read_captions(shards, "all")] == [("a cat",)]
+    with pytest.raises(BadExample, match=r"the labels in .*0\.json are no text or list of texts: \[1, 2\]"):
+        list(read_labels(shards, "all"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "texts"),
+    [
+        (["cat", "dog"], "cat, dog\n", ()),
+        (["cat"], "cat", ()),
+        (["cat"], "a cat", ("a cat",)),
+        (["cat"], "cat\ncat", ("cat", "cat")),
+        ([1], "1", ("1",)),
+        (None, "None", ("None",)),
+    ],
+)
+def test_packed_class_names_are_no_caption(
+    tmp_path: Path, labels: list[object] | None, text: str, texts: tuple[str, ...]
+) -> None:
+    write_shard(tmp_path / "a.tar", [("0.jpg", b"x"), ("0.json", record(labels=labels)), ("0.txt", text)])
 
     assert [example.texts for example in read(tmp_path)] == [texts]
 

@@ -13,19 +13,22 @@ PACKAGE = Path(__file__).parents[2] / "coca_cli"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("__init__",),
-    ("errors", "files", "results", "store", "options", "progress"),
+    ("errors", "files", "results", "store", "progress"),
     ("registry",),
+    ("recipes",),
+    ("options",),
     ("datasets",),
     ("media",),
     ("model",),
-    ("tasks", "training", "reports"),
+    ("tasks",),
+    ("training", "reports"),
     ("commands",),
     ("cli",),
     ("__main__",),
 )
 """From the bottom up. A room that is named here twice or not at all breaks the law."""
 
-SIBLINGS = ("errors", "files", "results", "store", "options", "progress")
+SIBLINGS = ("errors", "files", "results", "store", "progress")
 """Files of the bottom level, which may import each other as the files of one room may."""
 
 LIGHT = (
@@ -37,6 +40,7 @@ LIGHT = (
     "options",
     "progress",
     "registry",
+    "recipes",
     "datasets",
     "commands",
     "cli",
