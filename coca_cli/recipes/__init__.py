@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def read_recipe(text: str, options: Collection[str]) -> dict[str, Any]:
+def read_recipe(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Option values by parameter name.
 
     Args:
         text: A shipped recipe's name, or the path of a .toml, .yaml or .yml file whose keys are options without `--`.
-        options: The parameter names that the command has.
+        options: The command's options by parameter name; what may be given several times says so by `multiple`.
 
     Raises:
         UnknownName: There is no such recipe, or no such option.
@@ -42,8 +42,14 @@ def read_recipe(text: str, options: Collection[str]) -> dict[str, Any]:
         name = str(key).replace("-", "_")
         if name not in options:
             known = sorted(option.replace("_", "-") for option in options)
-            raise UnknownName(f"{path}: {unknown_name('option', str(key), known)}")
-        values[name] = _plain(path, str(key), value)
+            raise UnknownName(
+                f"the recipe {path} names what this command has not: {unknown_name('option', str(key), known)}"
+            )
+        plain = _plain(path, str(key), value)
+        if getattr(options[name], "multiple", False):
+            values[name] = plain if isinstance(plain, list) else [str(plain)]
+        else:
+            values[name] = ",".join(plain) if isinstance(plain, list) else plain
     return values
 
 

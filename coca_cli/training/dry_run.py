@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from coca_cli.training.pretrain_setup import Prepared
 
 SAMPLES = 5
 TEXTS_MEASURED = 512
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 
 
 def describe_plan(request: PretrainRequest, prepared: Prepared, world: World) -> str:
@@ -83,16 +84,20 @@ def _model(request: PretrainRequest, prepared: Prepared, world: World) -> Table:
     table.add_row("texts", f"{config.text.vocab_size:,} words, {config.text.context} positions")
     memory = _memory(request, prepared, world)
     for name in ("weights", "gradients", "optimizer", "activations", "logits"):
-        table.add_row(name, f"{getattr(memory, name) / GIB:.2f} GiB")
-    table.add_row("memory together", f"{memory.total / GIB:.2f} GiB (estimate)")
+        table.add_row(name, _in_words(getattr(memory, name)))
+    table.add_row("memory together", f"{_in_words(memory.total)} (estimate)")
     return table
 
 
+def _in_words(size: int) -> str:
+    return f"{size / GIB:,.2f} GiB" if size >= GIB else f"{size / MIB:,.1f} MiB"
+
+
 def _memory(request: PretrainRequest, prepared: Prepared, world: World) -> Memory:
-    """With texts as long as the sources' are."""
+    """With the texts of the first batch."""
     rows = prepared.recipe.batch_size // world.size // request.accumulate
-    feeds = prepared.mixture.feeds
-    captions = [feed.draw(n).caption for feed in feeds for n in range(min(TEXTS_MEASURED, feed.size or TEXTS_MEASURED))]
+    first = replace(prepared.mixture, taken=[], batches=0).next_batch(min(rows, TEXTS_MEASURED))
+    captions = [row.draw().caption for row in first]
     typical = [captions[i % len(captions)] for i in range(rows)]
     return estimate_memory(
         prepared.model,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import CoCaConfig
@@ -93,15 +94,19 @@ def _saved_bytes(model: CoCa, texts: PackedTexts, pictures: int, *, mixed: bool,
         alive.append(tensor)  # else a later tensor could get the same place
         return tensor
 
-    with FakeTensorMode() as fake:
+    with torch.device("meta"):  # initialisation looks at numbers, which fake tensors do not have
         double = CoCa(config)
-        for name, parameter in double.named_parameters():
-            parameter.requires_grad_(name not in frozen)
-        if checkpointed:
-            double.checkpoint_activations()
-        own = {p.untyped_storage()._cdata for p in double.parameters()}
+    if checkpointed:
+        double.checkpoint_activations()
+    objective = Objective(double, mixed=mixed)
+    with FakeTensorMode() as fake:
+        weights = {
+            f"model.{name}": torch.empty(p.shape, requires_grad=name not in frozen)
+            for name, p in double.named_parameters()
+        }
+        own = {weight.untyped_storage()._cdata for weight in weights.values()}
         pixels = torch.empty(pictures, 3, config.image.size, config.image.size, dtype=torch.uint8)
         fakes = PackedTexts(*(fake.from_tensor(part) for part in texts))
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            Objective(double, mixed=mixed)(pixels, fakes)
+            functional_call(objective, weights, (pixels, fakes))
     return sum(size for place, size in seen.items() if place not in own)

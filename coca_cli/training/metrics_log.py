@@ -29,6 +29,8 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, step: int, extras: Sequence[LogChoice], settings: Mapping[str, Any]) -> None:
+        tensorboard = _load("torch.utils.tensorboard", "tensorboard") if LogChoice.tensorboard in extras else None
+        wandb = _load("wandb", "wandb") if LogChoice.wandb in extras else None
         path = folder / METRICS_FILE
         kept = [line for line in read_metrics(folder) if line["step"] <= step] if step else []
         with written_whole(path) as file:
@@ -36,12 +38,11 @@ class MetricsLog:
         self._file = path.open("a", encoding="utf-8")
         self._tensorboard: Any = None
         self._wandb: Any = None
-        if LogChoice.tensorboard in extras:
-            writer = _load("torch.utils.tensorboard", "tensorboard").SummaryWriter
-            self._tensorboard = writer(str(folder / "tensorboard"), purge_step=step + 1)
-        if LogChoice.wandb in extras:
+        if tensorboard is not None:
+            self._tensorboard = tensorboard.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        if wandb is not None:
             # A fixed id lets a resumed run go on in the same curves.
-            self._wandb = _load("wandb", "wandb").init(
+            self._wandb = wandb.init(
                 project="coca", name=folder.name, id=folder.name, dir=str(folder), resume="allow", config=dict(settings)
             )
 

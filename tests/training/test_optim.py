@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from coca_cli.errors import UnknownName
 from coca_cli.options import DecayChoice, OptimizerChoice
-from coca_cli.training.optim import build_optimizer, learning_rate_at
+from coca_cli.training.optim import build_optimizer, clip_gradients, freeze, learning_rate_at
 from tests.tasks.tiny import tiny_coca
 
 
@@ -109,3 +110,85 @@ def test_adafactor_keeps_factored_second_and_whole_first_moments() -> None:
     assert state["exp_avg_sq_r"].numel() + state["exp_avg_sq_c"].numel() == 64 + 32
     assert state["exp_avg"].shape == (32, 64)
     assert state["exp_avg"].dtype == torch.float32
+
+
+def test_the_temperature_is_optimised_in_a_group_of_its_own() -> None:
+    """It is never cut into shards, and the fused optimisers take no mixture."""
+    model = tiny_coca()
+    for choice in OptimizerChoice:
+        optimizer = build_optimizer(model, choice, 0.01, 0.5)
+        ranks = [{p.ndim for p in group["params"]} for group in optimizer.param_groups]
+        assert ranks[1:] == [{1}, {0}]
+        assert 0 not in ranks[0]
+        assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.0, 0.0]
+        assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
+
+
+# --- frozen parts ---
+
+
+def still(model: nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["image"], "image."),
+        (["image.vit"], "image.vit."),
+        (["text.blocks.[0-5]"], "text.blocks."),
+        (["text.embedding.weight"], "text.embedding.weight"),
+        (["decoder.layers.?.cross.*"], "decoder.layers.0.cross."),
+        (["log_scale"], "log_scale"),
+        (["*"], ""),
+    ],
+)
+def test_a_pattern_freezes_what_it_names(patterns: list[str], expected: str) -> None:
+    model = tiny_coca()
+    frozen = freeze(model, patterns)
+    assert still(model) == {name for name, _ in model.named_parameters() if name.startswith(expected)}
+    assert frozen == sum(p.numel() for name, p in model.named_parameters() if name in still(model)) > 0
+
+
+def test_several_patterns_add_up_and_none_freezes_nothing() -> None:
+    model = tiny_coca()
+    assert freeze(model, []) == 0
+    assert still(model) == set()
+    freeze(model, ["log_scale", "text.*norm*"])
+    assert "log_scale" in still(model)
+    assert "text.blocks.0.norm1.weight" in still(model)
+    assert "text.embedding.weight" not in still(model)
+
+
+def test_a_part_of_a_name_names_nothing() -> None:
+    """`image.vi` is no module, and `text` is not `text_`."""
+    model = tiny_coca()
+    for pattern in ("image.vi", "IMAGE", "blocks"):
+        with pytest.raises(UnknownName, match="unknown parameters to freeze"):
+            freeze(model, ["log_scale", pattern])
+
+
+def test_a_mistyped_pattern_is_answered_with_what_is_near() -> None:
+    with pytest.raises(UnknownName, match=r"unknown parameters to freeze 'imaeg'\. Did you mean image\?"):
+        freeze(tiny_coca(), ["imaeg"])
+
+
+# --- clipping ---
+
+
+@pytest.mark.parametrize(("largest", "expected"), [(1.0, 1.0), (0.0, 13.0), (20.0, 13.0)])
+def test_all_gradients_together_are_clipped_to_a_norm(largest: float, expected: float) -> None:
+    model = nn.ModuleList([nn.Linear(2, 1, bias=False), nn.Linear(1, 1, bias=False), nn.Linear(9, 9)])
+    model[0].weight.grad = torch.tensor([[3.0, 4.0]])
+    model[1].weight.grad = torch.tensor([[12.0]])
+    assert clip_gradients(model, largest).item() == pytest.approx(13.0)
+    found = torch.cat([model[0].weight.grad.flatten(), model[1].weight.grad.flatten()])
+    torch.testing.assert_close(found, torch.tensor([3.0, 4.0, 12.0]) * (expected / 13), atol=1e-5, rtol=1e-5)
+    assert model[2].weight.grad is None
+
+
+def test_a_gradient_that_is_no_number_shows_in_the_norm() -> None:
+    model = nn.Linear(2, 2)
+    model.weight.grad = torch.full((2, 2), torch.nan)
+    model.bias.grad = torch.ones(2)
+    assert clip_gradients(model, 1.0).isnan()
