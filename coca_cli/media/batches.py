@@ -82,7 +82,7 @@ class Skipped:
             first = next(iter(self.reasons.values()))
             raise BadExample(
                 f"{len(self.reasons):,} of {self.seen:,} examples cannot be read, which is more than 5 %: "
-                f"no score would be fair. The first: {first}. Mend the files or fetch them again"
+                f"too many to go on. The first: {first}. Mend the files or fetch them again"
             )
 
 

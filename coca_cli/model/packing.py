@@ -27,4 +27,4 @@ class Packing(NamedTuple):
     def pad(self, x: Tensor) -> Tensor:
         """The tokens (n, W) -> (B, T, W), zero elsewhere."""
         empty = x.new_zeros(self.batch * self.length, x.shape[-1])
-        return empty.index_copy(0, self.rows, x).view(self.batch, self.length, -1)
+        return empty.index_copy(0, self.rows, x).view(self.batch, self.length, x.shape[-1])

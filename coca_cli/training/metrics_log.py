@@ -13,6 +13,7 @@ from coca_cli.files import written_whole
 from coca_cli.options import LogChoice
 
 METRICS_FILE = "metrics.jsonl"
+MODULES = {LogChoice.tensorboard: "torch.utils.tensorboard", LogChoice.wandb: "wandb"}
 
 
 class MetricsLog:
@@ -29,8 +30,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, step: int, extras: Sequence[LogChoice], settings: Mapping[str, Any]) -> None:
-        tensorboard = _load("torch.utils.tensorboard", "tensorboard") if LogChoice.tensorboard in extras else None
-        wandb = _load("wandb", "wandb") if LogChoice.wandb in extras else None
+        tensorboard, wandb = (_load(MODULES[c], c) if c in extras else None for c in LogChoice)
         path = folder / METRICS_FILE
         kept = [line for line in read_metrics(folder) if line["step"] <= step] if step else []
         with written_whole(path) as file:
@@ -68,6 +68,16 @@ class MetricsLog:
             self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def check_extras(extras: Sequence[LogChoice]) -> None:
+    """See that the packages of further logs are there, before any work is done.
+
+    Raises:
+        MissingExtra: One is not installed.
+    """
+    for extra in extras:
+        _load(MODULES[extra], extra)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

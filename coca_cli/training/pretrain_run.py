@@ -38,7 +38,7 @@ from coca_cli.training.dry_run import describe_plan
 from coca_cli.training.ema import Ema
 from coca_cli.training.evaluations import EvaluationSet, open_sets, score
 from coca_cli.training.loop import Execution, StepReport, train
-from coca_cli.training.metrics_log import MetricsLog, read_metrics
+from coca_cli.training.metrics_log import MetricsLog, check_extras, read_metrics
 from coca_cli.training.objective import Objective
 from coca_cli.training.optim import build_optimizer
 from coca_cli.training.pretrain_request import PretrainRequest
@@ -66,6 +66,7 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport | N
         if not world.first:
             reporter = Reporter(quiet=True)
         _check_shares(request, world)
+        check_extras(request.logs)
         make_folder(request.output)
         prepared = prepare(request, device)
         sets = open_sets(request.eval_zeroshot, request.eval_retrieval, request.root, request.limit)
@@ -171,8 +172,9 @@ class _Run:
                         self._save(position)
                     if not last and stop.agreed(self.world, self.device):
                         self._save(position)
+                        again = "without --overwrite " if request.overwrite else ""
                         self.reporter.warn(
-                            f"stopped at step {report.step} of {recipe.steps}; run the same command again to go on"
+                            f"stopped at step {report.step} of {recipe.steps}; run the same command again {again}to go on"
                         )
                         stop.leave()
         finally:

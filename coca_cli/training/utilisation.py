@@ -44,7 +44,7 @@ def step_cost(config: CoCaConfig) -> StepCost:
         short, long = (torch.empty(1, length, dtype=torch.long) for length in (2, config.text.context))
     one, other = (count_operations(partial(model, images, tokens)) for tokens in (short, long))
     word = (other - one) // (config.text.context - 2)
-    return StepCost(one - 2 * word, word)
+    return StepCost(one - (2 + config.text.cls_tokens) * word, word)
 
 
 def measured_peak(device: torch.device, *, mixed: bool) -> float:

@@ -100,7 +100,7 @@ def test_unreadable_pictures_are_left_out_and_named(workers: int) -> None:
 
 def test_five_per_cent_may_be_unreadable_and_not_more() -> None:
     assert sum(len(b.examples) for b in read(coloured(100, frozenset(range(5))))) == 95
-    message = "6 of 100 examples cannot be read, which is more than 5 %: no score would be fair. The first: missing-0"
+    message = "6 of 100 examples cannot be read, which is more than 5 %: too many to go on. The first: missing-0"
     with pytest.raises(BadExample, match=message) as caught:
         read(coloured(100, frozenset(range(6))))
     assert "Mend the files or fetch them again" in str(caught.value)
