@@ -172,10 +172,8 @@ class _Run:
                         self._save(position)
                     if not last and stop.agreed(self.world, self.device):
                         self._save(position)
-                        again = "without --overwrite " if request.overwrite else ""
-                        self.reporter.warn(
-                            f"stopped at step {report.step} of {recipe.steps}; run the same command again {again}to go on"
-                        )
+                        words = "the same command without --overwrite" if request.overwrite else "the same command"
+                        self.reporter.warn(f"stopped at step {report.step} of {recipe.steps}; {words} goes on")
                         stop.leave()
         finally:
             data.close()  # type: ignore[attr-defined]

@@ -610,7 +610,7 @@ def test_what_was_trained_is_saved_and_the_same_command_goes_on(
         assert pretrain(output, *more) == code
     out, err = capsys.readouterr()
     assert out == ""
-    assert "stopped at step 3 of 6; run the same command again to go on" in err.replace("\n", " ")
+    assert "stopped at step 3 of 6; the same command" in err.replace("\n", " ")
     assert checkpoints(output) == ["step-00000003"]
     assert words_of(output / "config.json")["trained"]["steps"] == 3
     load_folder(output)
