@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from coca_cli import __version__
-from coca_cli.commands import data, demo, eval, models, pretrain, report
+from coca_cli.commands import data, dedup, demo, eval, models, pretrain, report
 from coca_cli.errors import CocaError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -34,6 +34,8 @@ app.command("report")(report.report)
 app.add_typer(data_app, name="data")
 data_app.command("list")(data.list_datasets)
 data_app.command("tokenizer", no_args_is_help=True)(data.tokenizer)
+data_app.command("pack", no_args_is_help=True)(data.pack)
+data_app.command("dedup", no_args_is_help=True)(dedup.dedup)
 app.add_typer(models_app, name="models")
 models_app.command("list")(models.list_models)
 models_app.command("show", no_args_is_help=True)(models.show)

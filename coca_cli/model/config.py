@@ -150,7 +150,9 @@ class CoCaConfig:
             or self.vision.patch_size < 2
             or self.vision.width % (self.vision.patch_size // 2)
         ):
-            problems.append("a convolutional stem needs a patch size of 2, 4, 8 ... whose half divides the vision width")
+            problems.append(
+                "a convolutional stem needs a patch size of 2, 4, 8 ... and a width that half of it divides"
+            )
         if problems:
             raise BadCheckpoint(f"impossible model configuration: {'; '.join(problems)}")
 

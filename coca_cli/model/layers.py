@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coca_cli.model.packing import Packing
+from coca_cli.model.recomputed import gelu_linear
 
 
 class KeysValues(NamedTuple):
@@ -101,6 +102,16 @@ class MLP(nn.Sequential):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., W) -> (..., W)."""
+        into, activation, back = self
+        hidden: Tensor = into(x)
+        if hidden.requires_grad:
+            assert isinstance(back, nn.Linear)
+            return gelu_linear(hidden, back)
+        out: Tensor = back(activation(hidden))
+        return out
 
 
 class Block(nn.Module):

@@ -43,7 +43,7 @@ class ConvolutionalStem(nn.Sequential):
         layers: list[nn.Module] = []
         for before, after in pairwise(channels):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(1, after), nn.GELU()]
-        super().__init__(*layers, nn.Conv2d(width, width, 1))
+        super().__init__(*layers[:-2])  # the last convolution projects into the tokens
         for layer in self:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from coca_cli.training.distributed import SINGLE, World, gather_rows
 
-CHUNK_LOGITS = 2**25
-"""Logits that stand in fp32 at one time: 128 MiB."""
+CHUNK_LOGITS = 2**23
+"""Logits that stand in fp32 at one time: 32 MiB."""
 LEAST_ROWS = 64
 
 
