@@ -12,7 +12,6 @@ from coca_cli.media.images import ImageSettings
 
 Wiring = Literal["cascade", "parallel", "shared"]
 ClsMask = Literal["correct", "legacy"]
-Stem = Literal["patch", "convolutional"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +28,6 @@ class VisionConfig:
         pre_norm: LayerNorm before the first block (open_clip).
         final_norm: LayerNorm after the last block.
         patch_bias: Bias in the patch projection.
-        stem: "patch" projects each patch; "convolutional" comes to the same grid by 3 x 3 convolutions of stride 2
-            (Xiao et al., "Early Convolutions Help Transformers See Better", arXiv 2106.14881), which learns from fewer
-            pictures.
     """
 
     patch_size: int
@@ -43,7 +39,6 @@ class VisionConfig:
     pre_norm: bool = False
     final_norm: bool = True
     patch_bias: bool = True
-    stem: Stem = "patch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,14 +140,6 @@ class CoCaConfig:
             problems.append("without a projection pooler width, text width and embed_dim must be equal")
         if self.text.pad_id >= self.text.vocab_size:
             problems.append(f"padding id {self.text.pad_id} is not among {self.text.vocab_size} words")
-        if self.vision.stem == "convolutional" and (
-            self.vision.patch_size & (self.vision.patch_size - 1)
-            or self.vision.patch_size < 2
-            or self.vision.width % (self.vision.patch_size // 2)
-        ):
-            problems.append(
-                "a convolutional stem needs a patch size of 2, 4, 8 ... and a width that half of it divides"
-            )
         if problems:
             raise BadCheckpoint(f"impossible model configuration: {'; '.join(problems)}")
 

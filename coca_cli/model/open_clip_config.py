@@ -134,7 +134,6 @@ def describe_for_open_clip(config: CoCaConfig, *, clip_tokenizer: bool) -> dict[
         reason
         for reason, present in (
             ("a ViT without CLS token", not vision.cls_token),
-            ("a convolutional stem", vision.stem != "patch"),
             ("a bias in the patch projection", vision.patch_bias),
             ("no projection", not config.projection),
             ("several [CLS] tokens or one without position", text.cls_tokens != 1 or not text.cls_position),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -27,29 +26,6 @@ class ImageFeatures(NamedTuple):
     patches: Tensor
 
 
-class ConvolutionalStem(nn.Sequential):
-    """Pictures -> the grid of patches by 3 x 3 convolutions of stride 2, with twice the channels each time.
-
-    Args:
-        width: Channels at the end.
-        patch_size: Side of a patch in pixels, a power of two.
-
-    Source: Xiao et al., arXiv 2106.14881; with GroupNorm, which needs no statistics of the batch.
-    """
-
-    def __init__(self, width: int, patch_size: int) -> None:
-        depth = patch_size.bit_length() - 1
-        channels = [3, *(width >> (depth - 1 - level) for level in range(depth))]
-        layers: list[nn.Module] = []
-        for before, after in pairwise(channels):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(1, after), nn.GELU()]
-        super().__init__(*layers[:-2])  # the last convolution projects into the tokens
-        for layer in self:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-
-
 class VisionTransformer(nn.Module):
     """A ViT without a head.
 
@@ -63,11 +39,7 @@ class VisionTransformer(nn.Module):
         self.grid = image_size // config.patch_size
         self.depth = config.layers
         width = config.width
-        self.patches: nn.Module
-        if config.stem == "convolutional":
-            self.patches = ConvolutionalStem(width, config.patch_size)
-        else:
-            self.patches = nn.Conv2d(3, width, config.patch_size, stride=config.patch_size, bias=config.patch_bias)
+        self.patches = nn.Conv2d(3, width, config.patch_size, stride=config.patch_size, bias=config.patch_bias)
         self.cls = nn.Parameter(torch.empty(width)) if config.cls_token else None
         self.positions = nn.Parameter(torch.empty(self.grid**2 + int(config.cls_token), width))
         self.pre_norm = nn.LayerNorm(width) if config.pre_norm else nn.Identity()
@@ -78,10 +50,9 @@ class VisionTransformer(nn.Module):
     def reset_parameters(self) -> None:
         """Initialise anew."""
         scale = self.positions.shape[-1] ** -0.5
-        if isinstance(self.patches, nn.Conv2d):
-            nn.init.trunc_normal_(self.patches.weight, std=self.patches.weight[0].numel() ** -0.5)
-            if self.patches.bias is not None:
-                nn.init.zeros_(self.patches.bias)
+        nn.init.trunc_normal_(self.patches.weight, std=self.patches.weight[0].numel() ** -0.5)
+        if self.patches.bias is not None:
+            nn.init.zeros_(self.patches.bias)
         if self.cls is not None:
             nn.init.normal_(self.cls, std=scale)
         nn.init.normal_(self.positions, std=0.02)
