@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coca_cli.model.packing import Packing
-from coca_cli.model.recomputed import gelu_linear
+from coca_cli.model.recomputed import gelu_linear, norm_linear
+
+NO_NORM = nn.Identity()
 
 
 class KeysValues(NamedTuple):
@@ -70,9 +72,9 @@ class Attention(nn.Module):
         out: Tensor = self.out((weights @ v).transpose(1, 2).flatten(2))
         return out
 
-    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of another sequence, (B, S, W) -> two of (B, H, S, W / H)."""
-        k, v = self.kv(context).chunk(2, dim=-1)
+    def keys_values(self, context: Tensor, norm: nn.Module = NO_NORM) -> tuple[Tensor, Tensor]:
+        """Keys and values of another sequence, (B, S, W) -> two of (B, H, S, W / H), a norm before them included."""
+        k, v = norm_linear(context, norm, self.kv).chunk(2, dim=-1)
         return self.split_heads(k), self.split_heads(v)
 
     def forward(
@@ -82,14 +84,18 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
         packing: Packing | None = None,
+        norms: tuple[nn.Module, nn.Module] = (NO_NORM, NO_NORM),
     ) -> Tensor:
-        """(B, T, W) -> (B, T, W), or (n, W) -> (n, W) with a packing; `context` (B, S, context_width) to look at."""
-        projected = self.q(x) if self.cross else self.qkv(x)
+        """(B, T, W) -> (B, T, W), or (n, W) -> (n, W) with a packing; `context` (B, S, context_width) to look at.
+
+        The norms, of the queries' sequence and of the context, come first.
+        """
+        projected = norm_linear(x, norms[0], self.q if self.cross else self.qkv)
         if packing is not None:
             projected = packing.pad(projected)
         if self.cross:
             assert context is not None
-            q, (k, v) = self.split_heads(projected), self.keys_values(context)
+            q, (k, v) = self.split_heads(projected), self.keys_values(context, norms[1])
         else:
             q, k, v = (self.split_heads(part) for part in projected.chunk(3, dim=-1))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal).transpose(1, 2).flatten(2)
@@ -103,15 +109,12 @@ class MLP(nn.Sequential):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., W) -> (..., W)."""
-        into, activation, back = self
-        hidden: Tensor = into(x)
-        if hidden.requires_grad:
-            assert isinstance(back, nn.Linear)
-            return gelu_linear(hidden, back)
-        out: Tensor = back(activation(hidden))
-        return out
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:  # type: ignore[override]
+        """(..., W) -> (..., W), the LayerNorm before it included."""
+        into, _, back = self
+        assert isinstance(into, nn.Linear)
+        assert isinstance(back, nn.Linear)
+        return gelu_linear(norm_linear(x, norm, into), back)
 
 
 class Block(nn.Module):
@@ -149,10 +152,8 @@ class Block(nn.Module):
         packing: Packing | None = None,
     ) -> Tensor:
         """(B, T, W) -> (B, T, W), or (n, W) -> (n, W) with a packing; mask and context stay those of the batch."""
-        if context is not None:
-            context = self.norm_context(context)
-        x = x + self.attention(self.norm1(x), context, mask, causal, packing)
-        return x + self.mlp(self.norm2(x)) if self.mlp is not None else x
+        x = x + self.attention(x, context, mask, causal, packing, (self.norm1, self.norm_context))
+        return x + self.mlp(x, self.norm2) if self.mlp is not None else x
 
     def extend(self, x: Tensor, mask: Tensor, past: KeysValues | None = None) -> tuple[Tensor, KeysValues]:
         """Self-attention of the last positions of a sequence, those before them being known by their keys and values.
@@ -174,7 +175,7 @@ class Block(nn.Module):
         if past is not None:
             k, v = torch.cat([past.keys, k], dim=2), torch.cat([past.values, v], dim=2)
         out = x[:, -rows:] + attention.attend_few(q, k, v, mask)
-        return (out + self.mlp(self.norm2(out)) if self.mlp is not None else out), KeysValues(k, v)
+        return (out + self.mlp(out, self.norm2) if self.mlp is not None else out), KeysValues(k, v)
 
 
 def init_block(block: Block, depth: int) -> None:

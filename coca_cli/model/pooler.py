@@ -50,7 +50,7 @@ class AttentionalPooler(nn.Module):
         attention = self.attention
         queries = self.norm_queries(self.queries[:n_queries])
         q = attention.split_heads(attention.q(queries)[None])  # (1, H, Q, W / H)
-        k, v = attention.keys_values(self.norm_context(context))
+        k, v = attention.keys_values(context, self.norm_context)
         pooled = attention.attend(q.expand(len(context), -1, -1, -1), k, v)  # (B, Q, W)
         out: Tensor = self.norm(pooled)
         return out

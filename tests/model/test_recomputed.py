@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coca_cli.model.recomputed import gelu_linear, norm_linear
+
+SHAPES = [(7, 12), (2, 5, 12)]
+
+
+def layers() -> tuple[nn.LayerNorm, nn.Linear]:
+    torch.manual_seed(0)
+    norm, linear = nn.LayerNorm(12), nn.Linear(12, 8)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm, linear
+
+
+def plain(x: Tensor, norm: nn.Module | None, linear: nn.Linear) -> Tensor:
+    out: Tensor = linear(F.gelu(x) if norm is None else norm(x))
+    return out
+
+
+def recomputed(x: Tensor, norm: nn.Module | None, linear: nn.Linear) -> Tensor:
+    return gelu_linear(x, linear) if norm is None else norm_linear(x, norm, linear)
+
+
+def run(how: Callable[..., Tensor], shape: tuple[int, ...], with_norm: bool, mixed: bool = False) -> list[Tensor]:
+    """The output, and the gradients of input and parameters."""
+    norm, linear = layers()
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        out = how(x, norm if with_norm else None, linear)
+    out.float().square().sum().backward()
+    parameters = [*linear.parameters(), *(norm.parameters() if with_norm else ())]
+    assert x.grad is not None
+    return [out.detach(), x.grad, *(p.grad for p in parameters if p.grad is not None)]
+
+
+@pytest.mark.parametrize("with_norm", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_output_and_gradients_are_those_of_the_plain_layers(shape: tuple[int, ...], with_norm: bool) -> None:
+    found, expected = run(recomputed, shape, with_norm), run(plain, shape, with_norm)
+    assert len(found) == len(expected) == (6 if with_norm else 4)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("with_norm", [True, False])
+def test_under_autocast_products_are_bf16_and_gradients_fp32(with_norm: bool) -> None:
+    found, expected = run(recomputed, (2, 5, 12), with_norm, True), run(plain, (2, 5, 12), with_norm, True)
+    assert found[0].dtype == torch.bfloat16
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        torch.testing.assert_close(one, other, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("with_norm", [True, False])
+def test_neither_activation_nor_weight_copy_is_kept(with_norm: bool) -> None:
+    norm, linear = layers()
+    x = torch.randn(50, 12, requires_grad=True)
+    kept: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t), torch.autocast("cpu", torch.bfloat16):
+        recomputed(x, norm if with_norm else None, linear)
+    mine = {t.data_ptr() for t in (x, *linear.parameters(), *norm.parameters())}
+    assert kept
+    assert all(tensor.data_ptr() in mine for tensor in kept)
+
+
+def test_what_needs_no_gradient_goes_the_plain_way() -> None:
+    norm, linear = layers()
+    x = torch.randn(3, 12)
+    torch.testing.assert_close(norm_linear(x, norm, linear), linear(norm(x)), atol=0, rtol=0)
+    torch.testing.assert_close(norm_linear(x, nn.Identity(), linear), linear(x), atol=0, rtol=0)
+    torch.testing.assert_close(gelu_linear(x, linear), linear(F.gelu(x)), atol=0, rtol=0)
+
+
+def test_a_frozen_layer_passes_the_gradient_on() -> None:
+    norm, linear = layers()
+    norm.requires_grad_(False)
+    linear.requires_grad_(False)
+    x = torch.randn(3, 12, requires_grad=True)
+    norm_linear(x, norm, linear).sum().backward()
+    assert x.grad is not None
+    assert x.grad.any()
+    assert linear.weight.grad is None
