@@ -23,12 +23,12 @@ from coca_cli.training.objective import Objective, Part, Weights, backward, pack
 from coca_cli.training.optim import build_optimizer
 from tests.parity.open_clip_models import model_config, random_pair
 
-STEPS = 8
+STEPS = 5
 RATE = 1e-3
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("correct_mask", [False, True])
+@pytest.mark.parametrize("correct_mask", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_loss_curves_are_one(correct_mask: bool) -> None:
     narrow = {"embed_dim": 64, "vision__width": 64, "vision__layers": 2, "vision__image_size": 64, "text__width": 64}
     narrow |= {"text__layers": 2, "multimodal__width": 64, "multimodal__layers": 2}
@@ -60,7 +60,7 @@ def test_the_loss_curves_are_one(correct_mask: bool) -> None:
         mine = backward(Objective(ours), [part], ours.pad_id, Weights(), SINGLE)
         our_optimizer.step()
         curves.append((mine.total, found.item()))
-    assert curves[-1][1] < 0.85 * curves[0][1]  # something was learned
+    assert curves[-1][1] < 0.92 * curves[0][1]  # something was learned
     for step, (mine_at, theirs_at) in enumerate(curves):
         assert mine_at == pytest.approx(theirs_at, abs=2e-3), step
     assert curves[0][0] == pytest.approx(curves[0][1], abs=1e-4)
