@@ -1,7 +1,7 @@
 """Linear layers after a LayerNorm or a GELU that keep less for their backward pass.
 
-What the LayerNorm or the GELU gave is computed anew there, and so are copies of weights in another number format. That
-is a few per cent of the work, and it takes a third off the memory of a training step.
+What the LayerNorm or the GELU gave is computed anew there, and so are copies of weights in another number format:
+cheap beside the products, and about a third of what autograd keeps of a coca_ViT-B-32's forward pass in fp32.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from coca_cli.training.objective import Objective, Part, Weights, backward, pack
 from coca_cli.training.optim import build_optimizer
 from tests.parity.open_clip_models import model_config, random_pair
 
-STEPS = 5
+STEPS = 8
 RATE = 1e-3
 
 
@@ -60,7 +60,7 @@ def test_the_loss_curves_are_one(correct_mask: bool) -> None:
         mine = backward(Objective(ours), [part], ours.pad_id, Weights(), SINGLE)
         our_optimizer.step()
         curves.append((mine.total, found.item()))
-    assert curves[-1][1] < 0.92 * curves[0][1]  # something was learned
+    assert curves[-1][1] < 0.85 * curves[0][1]  # something was learned
     for step, (mine_at, theirs_at) in enumerate(curves):
         assert mine_at == pytest.approx(theirs_at, abs=2e-3), step
     assert curves[0][0] == pytest.approx(curves[0][1], abs=1e-4)
