@@ -45,6 +45,7 @@ class OptimizerChoice(StrEnum):
 
     adafactor = "adafactor"
     adamw = "adamw"
+    muon = "muon"
 
 
 class DecayChoice(StrEnum):

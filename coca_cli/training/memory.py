@@ -14,6 +14,7 @@ from coca_cli.model.config import CoCaConfig
 from coca_cli.options import OptimizerChoice
 from coca_cli.training.losses import CHUNK_LOGITS
 from coca_cli.training.objective import Objective, PackedTexts
+from coca_cli.training.optim import hidden_matrices
 
 FLOAT = 4
 
@@ -70,6 +71,8 @@ def estimate_memory(
     trainable = sum(p.numel() for p in trained)
     if optimizer is OptimizerChoice.adamw:
         memory = 2 * trainable
+    elif optimizer is OptimizerChoice.muon:  # first moments; of what is no hidden matrix second moments too
+        memory = 2 * trainable - sum(p.numel() for p in hidden_matrices(model))
     else:  # first moments, and second moments of matrices by rows and columns
         memory = trainable + sum(p.numel() // min(p.shape[-2:]) * 2 if p.ndim >= 2 else p.numel() for p in trained)
     return Memory(

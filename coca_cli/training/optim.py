@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any, cast
 
 import torch
-from timm.optim import AdafactorBigVision
+from timm.optim import AdafactorBigVision, Muon
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -16,14 +17,19 @@ from coca_cli.errors import UnknownName
 from coca_cli.options import DecayChoice, OptimizerChoice
 from coca_cli.registry import unknown_name
 
+VOCABULARY = "to_vocab"
+
 
 def build_optimizer(
     model: nn.Module, name: OptimizerChoice, learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
     """The optimiser over all weights; matrices decay, vectors (biases, norms) and the temperature do not.
 
-    Both use beta1 0.9 and beta2 0.999, and weight decay apart from the gradient, as the paper has it (section 4.1).
-    Adafactor is big_vision's form: factored second moments, beta2 rising to 0.999, first moments kept.
+    AdamW and Adafactor use beta1 0.9 and beta2 0.999, and weight decay apart from the gradient, as the paper has it
+    (section 4.1). Adafactor is big_vision's form: factored second moments, beta2 rising to 0.999, first moments kept.
+    Muon turns the momentum of the matrices between the layers into the nearest orthogonal one, scaled so that its steps
+    are as long as AdamW's at the same rate (arXiv 2502.16982); all else, also the embedding, the vocabulary's matrix
+    and the patches' filters, goes by AdamW with betas 0.9 and 0.95.
 
     Args:
         model: What is trained; frozen parameters are left out.
@@ -32,18 +38,35 @@ def build_optimizer(
         weight_decay: Per step, times the learning rate.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+    hidden = {id(matrix) for matrix in hidden_matrices(model)} if name is OptimizerChoice.muon else set()
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim >= 2 and id(p) not in hidden], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
         {"params": [p for p in trained if p.ndim == 0], "weight_decay": 0.0},  # never sharded, so never with the others
     ]
+    if name is OptimizerChoice.muon:
+        for group in groups:
+            group["use_fallback"] = True
+        matrices = [p for p in trained if id(p) in hidden]
+        groups.insert(0, {"params": matrices, "weight_decay": weight_decay, "nesterov": True})
     groups = [group for group in groups if group["params"]]
     if name is OptimizerChoice.adamw:
         return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999), fused=True)
+    if name is OptimizerChoice.muon:
+        return cast("torch.optim.Optimizer", Muon(groups, lr=learning_rate, ns_coefficients="original"))
     optimizer: torch.optim.Optimizer = AdafactorBigVision(
         groups, lr=learning_rate, momentum=0.9, beta2_cap=0.999, momentum_dtype=torch.float32
     )
     return optimizer
+
+
+def hidden_matrices(model: nn.Module) -> list[Tensor]:
+    """Weights of linear layers, that of the vocabulary left out: its rows are words, not features."""
+    return [
+        module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not name.endswith(VOCABULARY) and module.weight.requires_grad
+    ]
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> int:

@@ -62,7 +62,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingState
     return save(tmp_path_factory.mktemp("runs") / "run", state, taken=[3, 4]), state
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "muon"])
 def test_training_goes_on_from_a_checkpoint_as_without_it(tmp_path: Path, optimizer: str) -> None:
     state, other = new_state(optimizer=optimizer), new_state(seed=1, optimizer=optimizer)
     for _ in range(2):

@@ -63,9 +63,10 @@ def test_a_run_of_two_processes_goes_on_with_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", [("--parallel", "ddp", "--accumulate", 2), ("--parallel", "fsdp")])
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "muon"])
 def test_four_processes_have_the_course_of_one(tmp_path: Path, way: tuple[object, ...], optimizer: str) -> None:
     more = ("--optimizer", optimizer, "--ema", 0.9, "--freeze", "text.positions")
     run_whole(words(tmp_path / "alone", *more))
     run_whole(words(tmp_path / "shared", *more, *way), processes=4)
-    assert losses(tmp_path / "shared") == pytest.approx(losses(tmp_path / "alone"), abs=1e-5)
+    allowed = 2e-3 if optimizer == "muon" else 1e-5  # muon turns its matrices in bf16
+    assert losses(tmp_path / "shared") == pytest.approx(losses(tmp_path / "alone"), abs=allowed)

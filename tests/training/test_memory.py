@@ -63,7 +63,7 @@ def measure(model: CoCa, part: Part, optimizer: OptimizerChoice, *, mixed: bool)
 
 @pytest.mark.parametrize(
     ("optimizer", "mixed", "checkpointed"),
-    [("adafactor", False, False), ("adamw", False, True), ("adamw", True, False), ("adafactor", True, True)],
+    [("adafactor", False, False), ("adamw", False, True), ("muon", True, False), ("adafactor", True, True)],
 )
 def test_the_estimate_is_what_a_real_step_holds(optimizer: str, mixed: bool, checkpointed: bool) -> None:
     model, choice = tiny_coca().train(), OptimizerChoice(optimizer)
