@@ -121,7 +121,7 @@ def read_captioned(path: Path, splits: Collection[str] | None = None) -> Iterato
         BadExample: It is not of a form that is known.
     """
     records = read_caption_json(path)
-    present = dict.fromkeys(record.split for record in records if record.split)
+    present = _splits_of(records)
     taken = [record for record in records if splits is None or not present or record.split in splits]
     if not taken:
         known = f"the splits {', '.join(present)}" if present else "no pictures"
@@ -129,6 +129,20 @@ def read_captioned(path: Path, splits: Collection[str] | None = None) -> Iterato
         raise MissingFile(f"{path} has {known} and {wanted}: give the file with the pictures that are meant")
     for record, file in zip(taken, find_pictures(path, taken), strict=True):
         yield Example(id=record.id, media=(file,), texts=record.captions)
+
+
+def present_splits(path: Path) -> tuple[str, ...]:
+    """The splits that a caption file names, in its order; none where it has no splits.
+
+    Raises:
+        MissingFile: The file is not there.
+        BadExample: It is not of a form that is known.
+    """
+    return _splits_of(read_caption_json(path))
+
+
+def _splits_of(records: Iterable[CaptionRecord]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(record.split for record in records if record.split))
 
 
 def _named_places(bases: Iterable[Path], folder: str) -> tuple[Path, ...]:

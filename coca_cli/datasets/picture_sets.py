@@ -61,7 +61,7 @@ def find_picture_sets(text: str, root: Path) -> list[PictureSet]:
         whole = isinstance(DATASETS.get(word), Scheme)
         return _splits(name, find_dataset(name), split, root, every=whole)
     path = Path(name).expanduser()
-    if path.suffix.lower() == ".tar" or _holds_shards(path):
+    if path.suffix.lower() == ".tar" or holds_shards(path):
         return _splits(name, open_shards(name), split, root, every=True)
     if split is not None:
         raise CocaError(f"{text}: only datasets and tar shards have splits to choose with @; leave out @{split}")
@@ -93,7 +93,8 @@ def _splits(name: str, dataset: Dataset, split: str | None, root: Path, *, every
     return [PictureSet(f"{name} {each}", partial(dataset.read, root, each), dataset.border) for each in chosen]
 
 
-def _holds_shards(folder: Path) -> bool:
+def holds_shards(folder: Path) -> bool:
+    """Whether tar files lie in a folder or right below it."""
     return folder.is_dir() and any(itertools.chain(folder.glob("*.tar"), folder.glob("*/*.tar")))
 
 

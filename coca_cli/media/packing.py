@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -144,13 +145,21 @@ def _written_beside(output: Path, old: Sequence[Path]) -> Iterator[Path]:
     if not old:
         yield output
         return
-    with tempfile.TemporaryDirectory(prefix=".pack.", dir=output) as name:
-        folder = Path(name)
+    folder = Path(tempfile.mkdtemp(prefix=".pack.", dir=output))
+    try:
         yield folder
-        for file in (*old, *(output / also for also in ALSO_WRITTEN)):
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    written = {file.name for file in folder.iterdir()}
+    for name in ALSO_WRITTEN:  # an index of other shards must not stand beside the new ones, not even for a moment
+        (output / name).unlink(missing_ok=True)
+    for name in sorted(written, key=lambda name: (not name.endswith(".tar"), name)):
+        (folder / name).replace(output / name)
+    for file in old:
+        if file.name not in written:
             file.unlink(missing_ok=True)
-        for file in sorted(folder.iterdir()):
-            file.rename(output / file.name)
+    folder.rmdir()
 
 
 def _entries(

@@ -12,6 +12,7 @@ from coca_cli.registry import unknown_name
 
 FOLDER = Path(__file__).parent
 SUFFIXES = (".toml", ".yaml", ".yml")
+COMMAND = "pipe:"
 
 
 def recipe_names() -> list[str]:
@@ -30,7 +31,7 @@ def read_recipe(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
         UnknownName: There is no such recipe, or no such option.
         MissingFile: The file is not there.
         BadExample: The file is damaged.
-        CocaError: A value is no plain value.
+        CocaError: A value is no plain value, or a command.
     """
     path = Path(text).expanduser()
     if path.suffix.lower() not in SUFFIXES:
@@ -46,6 +47,12 @@ def read_recipe(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
                 f"the recipe {path} names what this command has not: {unknown_name('option', str(key), known)}"
             )
         plain = _plain(path, str(key), value)
+        for word in plain if isinstance(plain, list) else [plain]:
+            if COMMAND in str(word):
+                raise CocaError(
+                    f"the recipe {path} would run the command in {key} = {word!r}: a file that others may have "
+                    "written runs nothing; give it on the command line, where you see it"
+                )
         if getattr(options[name], "multiple", False):
             values[name] = plain if isinstance(plain, list) else [str(plain)]
         else:

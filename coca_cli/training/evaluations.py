@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from coca_cli.datasets import DATASETS, find_dataset
+from coca_cli.datasets import find_dataset
+from coca_cli.datasets.captioned import find_captioned
 from coca_cli.datasets.example import Dataset, Example, Prompts
 from coca_cli.datasets.selection import select_labelled, select_prompts
-from coca_cli.datasets.sources import find_source
 from coca_cli.errors import CocaError
 from coca_cli.media.batches import Batch, Skipped, batches
 from coca_cli.media.images import normalise
@@ -56,7 +57,7 @@ def open_sets(zeroshot: Sequence[str], retrieval: Sequence[str], root: Path, lim
 
     Args:
         zeroshot: Datasets with classes, as for `coca eval zeroshot`.
-        retrieval: Datasets with captions (the split that is evaluated by default), or pairs as for training.
+        retrieval: Datasets with captions, shards, caption files, tables; see `find_captioned`.
         root: The data root.
         limit: The first so many examples of each.
 
@@ -69,16 +70,11 @@ def open_sets(zeroshot: Sequence[str], retrieval: Sequence[str], root: Path, lim
         _, examples, _ = select_labelled(dataset, root, None, limit)
         sets.append(ZeroShotSet(name, dataset, examples, select_prompts(dataset, root, None, None)))
     for name in retrieval:
-        border = 0
-        if name.partition(":")[0] in DATASETS.names():
-            found = find_dataset(name)
-            border, read = found.border, found.read(root, found.splits[0])
-        else:
-            read = find_source(name, root).read()
-        captioned = [example for example in read if example.texts][:limit]
+        found = find_captioned(name, root)
+        captioned = list(itertools.islice((example for example in found.read() if example.texts), limit))
         if not captioned:
             raise CocaError(f"no captions to look for in {name}: --eval-retrieval takes pictures with captions")
-        sets.append(PairSet(name, captioned, border))
+        sets.append(PairSet(name, captioned, found.border))
     return sets
 
 
@@ -129,7 +125,7 @@ def _score_pairs(placed: Placed, one: PairSet, workers: int | None) -> dict[str,
     images: list[Tensor] = []
     texts: list[str] = []
     owners: list[int] = []
-    sums = torch.zeros(3, dtype=torch.float64)
+    sums = torch.zeros(4, dtype=torch.float64)
     stream = batches(
         one.examples, placed.image, batch_size=BATCH_SIZE, skipped=Skipped(), workers=workers, border=one.border
     )
@@ -142,27 +138,30 @@ def _score_pairs(placed: Placed, one: PairSet, workers: int | None) -> dict[str,
         sums += _caption_losses(placed, model, batch, features.tokens)
     ranks = retrieval_ranks(torch.cat(images), embed_texts(placed, texts), torch.tensor(owners))
     scores = {name: 100 * estimate.value for name, estimate in retrieval_scores(ranks).items()}
-    own, other, tokens = sums.tolist()
+    own, tokens, other, other_tokens = sums.tolist()
     scores["caption loss"] = own / tokens if tokens else math.nan
-    scores["caption loss, pictures shuffled"] = other / tokens if tokens else math.nan
+    scores["caption loss, pictures shuffled"] = other / other_tokens if other_tokens else math.nan
     return scores
 
 
 def _caption_losses(placed: Placed, model: CoCa, batch: Batch, image_tokens: Tensor) -> Tensor:
-    """(3,): summed loss with the own picture, summed loss with the picture half a batch away, tokens."""
-    away = max(1, len(batch.examples) // 2)
-    found = torch.zeros(3, dtype=torch.float64)
+    """(4,): summed loss with the own picture, its tokens; the same with the picture half a batch away.
+
+    A picture that is alone in its batch has no other one, and does not count there.
+    """
+    count = len(batch.examples)
+    found = torch.zeros(4, dtype=torch.float64)
     most = max(len(example.texts) for example in batch.examples)
     for number in range(most):  # the first caption of each picture, then the second, ...
         rows = [i for i, example in enumerate(batch.examples) if number < len(example.texts)]
         tokens = placed.tokenizer.encode([batch.examples[i].texts[number] for i in rows])
         packed = pack_texts(model, tokens).to(placed.device)
         hidden = model.text(packed.tokens, packed.rows).hidden[:, :-1]
-        for place, shift in enumerate((0, away)):
-            away_rows = (torch.tensor(rows) + shift) % len(batch.examples)
-            seen = image_tokens[away_rows.to(image_tokens.device)]
+        scored = (packed.targets != model.pad_id).sum().cpu()
+        for place, shift in enumerate((0, count // 2)[:count]):
+            seen = image_tokens[((torch.tensor(rows) + shift) % count).to(image_tokens.device)]
             read = model.decoder.read(hidden, seen, packed.caption_rows)
             weight = model.decoder.to_vocab.weight
-            found[place] += summed_caption_loss(read, weight, packed.targets, model.pad_id).cpu()
-        found[2] += (packed.targets != model.pad_id).sum().cpu()
+            found[2 * place] += summed_caption_loss(read, weight, packed.targets, model.pad_id).cpu()
+            found[2 * place + 1] += scored
     return found

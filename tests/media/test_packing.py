@@ -363,6 +363,28 @@ def test_what_is_interrupted_leaves_whole_shards_or_the_old_ones(
         assert len(content(find(tmp_path / "out"))) == 4
 
 
+def test_shards_are_replaced_by_themselves_and_not_removed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped while the old shards make room: each picture is still there, in a shard or in the folder beside."""
+    pack(tmp_path / "out", captioned(tmp_path / "data", 9), shard_size=2)
+    before = content(find(tmp_path / "out"))
+    unlink = Path.unlink
+
+    def stop(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".tar" and path.parent == tmp_path / "out":
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pack(tmp_path / "out", tmp_path / "out", shard_size=4, overwrite=True)
+    monkeypatch.undo()
+    left = [entry for shard in sorted((tmp_path / "out").glob("*.tar")) for entry in read_shard(shard)]
+    assert {entry.texts["txt"] for entry in left} == {f"picture {number}, a žába" for number in range(9)}
+    assert before[0][2][0] == "picture 0, a žába"
+
+
 @pytest.mark.parametrize(("limit", "expected"), [(1, [1]), (4, [3, 1]), (100, [3, 3, 2])])
 def test_a_limit_counts_over_all_sources(tmp_path: Path, limit: int, expected: Sequence[int]) -> None:
     data = [captioned(tmp_path / name, 4) for name in ("a", "b")]

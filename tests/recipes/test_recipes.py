@@ -144,6 +144,13 @@ def test_the_range_of_an_option_holds_in_recipes_too(tmp_path: Path, capsys: pyt
         ("a.toml", b"[batch-size]\nx = 1", CocaError, "an option takes a number, a text, true or false, or a list of"),
         ("a.toml", b"data = 2020-01-01", CocaError, "an option takes a number, a text, true or false, or a list of"),
         ("a.yaml", b"data: null", CocaError, "data is None: an option takes a number"),
+        (
+            "a.toml",
+            b'data = ["a.csv", "labels:pipe:x"]',
+            CocaError,
+            "would run the command in data = 'labels:pipe:",
+        ),
+        ("a.yaml", b"data: 'pipe:cat a.tar'", CocaError, "written runs nothing; give it on the command line"),
         ("a.toml", b"batch-size", BadExample, "a.toml cannot be read: "),
         ("a.yaml", b"a: [", BadExample, "a.yaml cannot be read: "),
         ("a.yaml", b"- a\n- b", BadExample, "a.yaml holds no options: write lines such as batch-size = 256"),

@@ -1,0 +1,41 @@
+"""Pictures with captions to evaluate on, found from what the user typed: never the part for training."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from coca_cli.datasets import DATASETS
+from coca_cli.datasets.caption_json import present_splits, read_captioned
+from coca_cli.datasets.picture_sets import PictureSet, find_picture_sets, holds_shards
+from coca_cli.datasets.sources import find_source
+
+EVALUATED = ("test", "val")
+"""Splits of a caption file with splits, the first that is there is taken."""
+
+
+def find_captioned(text: str, root: Path) -> PictureSet:
+    """What the user named.
+
+    A registered dataset gives the split that papers evaluate, shards the first split that is not for training, a
+    caption file with splits its `test`, else its `val`; a table, a file without splits or a folder gives all.
+
+    Args:
+        text: A dataset's name, a scheme with its path, shards, a caption file, a table or a folder.
+        root: The data root, below which named datasets lie.
+
+    Raises:
+        UnknownName: No such dataset or split.
+        MissingFile: No such path, or no picture in it.
+        BadExample: It cannot be read.
+        CocaError: It holds clips.
+    """
+    name = text.removeprefix("pairs:")
+    path = Path(name).expanduser()
+    if name.partition(":")[0] in DATASETS.names() or path.suffix.lower() == ".tar" or holds_shards(path):
+        return find_picture_sets(name, root)[0]
+    if path.suffix.lower() == ".json" and path.is_file():
+        found = present_splits(path)
+        split = next((split for split in EVALUATED if split in found), None)
+        return PictureSet(name, partial(read_captioned, path, None if split is None else (split,)))
+    return PictureSet(name, find_source(text, root).read)
