@@ -33,7 +33,6 @@ from open_clip.loss import CoCaLoss
 from safetensors.torch import load_file, save_file
 
 from coca_cli.datasets.sources import find_source
-from coca_cli.media.batches import Skipped
 from coca_cli.media.images import normalise
 from coca_cli.model.coca import CoCa
 from coca_cli.model.open_clip_config import open_clip_config
@@ -54,9 +53,7 @@ CONTEXT = 76
 def read_batches(options: argparse.Namespace, count: int) -> list[TrainingBatch]:
     settings = open_clip_config(open_clip.get_model_config(options.model)).image
     feed = Feed(find_source(options.data, Path("data")), 0, 0, limit=options.batch * count)
-    stream = training_batches(
-        Mixture([feed], [1.0], 0), settings, Augmentation(), batch_size=options.batch, skipped=Skipped()
-    )
+    stream = training_batches(Mixture([feed], [1.0], 0), settings, Augmentation(), batch_size=options.batch)
     return list(itertools.islice(stream, count))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from coca_cli.datasets.sources import find_source
+from coca_cli.datasets.example import Example
+from coca_cli.datasets.sources import Source, find_source
 from coca_cli.errors import BadExample, MissingFile
 
 
@@ -33,9 +34,17 @@ def read_texts(text: str, root: Path) -> Iterator[str]:
         yield from (line.strip() for line in lines if line.strip())
         return
     source = find_source(text, root)
-    if source.kind == "labels":
-        names = dict.fromkeys(name for example in source.read() for name in example.texts)
-        yield from (template.replace("{c}", name) for name in names for template in source.templates)
-        return
-    for example in source.read():
-        yield from example.texts
+    yield from written_texts(source, source.read())
+
+
+def written_texts(source: Source, examples: Iterable[Example]) -> Iterator[str]:
+    """All captions of the examples; of labelled pictures every class name, once, in every template.
+
+    Args:
+        source: Where the examples come from.
+        examples: All of them, or those that are trained on.
+    """
+    if source.kind == "pairs":
+        return (text for example in examples for text in example.texts)
+    names = dict.fromkeys(name for example in examples for name in example.texts)
+    return (template.replace("{c}", name) for name in names for template in source.templates)

@@ -87,8 +87,9 @@ class Skipped:
 
 
 def default_workers() -> int:
-    """Decoding threads for this machine: one per core that the process may use, at most 16."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
+    """Decoding threads: one per core, at most 16; processes that torchrun started on one machine share its cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 16))
 
 
 def batches(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coca_cli.errors import BadExample
-from coca_cli.media.batches import Skipped, default_workers
+from coca_cli.media.batches import default_workers
 from coca_cli.media.images import ImageSettings, read_image
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.distributed import SINGLE, World
-from coca_cli.training.mixture import Draw, Feed, Mixture
+from coca_cli.training.mixture import Draw, Mixture
 
 BATCHES_AHEAD = 3
-ATTEMPTS = 50
-"""Other pictures that are tried in the place of one that cannot be read."""
+SUBSTITUTES = 20
+"""Pictures that are tried in the place of one that cannot be read."""
 
 
 class Position(NamedTuple):
@@ -44,18 +44,20 @@ class TrainingBatch(NamedTuple):
         captions: B texts.
         names: B names of source and example, for messages.
         position: Where the data stands after this batch.
+        unreadable: Names of the pictures that should have stood here and could not be read, with the reasons.
     """
 
     pixels: Tensor
     captions: list[str]
     names: list[str]
     position: Position
+    unreadable: dict[str, str]
 
 
 class _Row(NamedTuple):
     draw: Draw
-    pixels: NDArray[np.uint8] | None  # None where nothing could be read
-    unreadable: list[tuple[Draw, BadExample]]
+    pixels: NDArray[np.uint8]
+    unreadable: dict[str, str]
 
 
 def training_batches(
@@ -64,26 +66,24 @@ def training_batches(
     augmentation: Augmentation,
     *,
     batch_size: int,
-    skipped: Skipped,
     workers: int | None = None,
     world: World = SINGLE,
-) -> Iterator[TrainingBatch]:
+) -> Generator[TrainingBatch, None, None]:
     """This process's rows of full batches without end.
 
     What a batch holds depends on the seed and its number alone, not on the number of processes or on an earlier stop.
-    A picture that cannot be read is replaced by another of its source.
+    A picture that cannot be read is replaced by another of its source, and named; `checked_batches` counts them.
 
     Args:
         mixture: The sources; moved on.
         settings: The model's image settings.
         augmentation: What is done to pictures.
         batch_size: Rows of all processes together.
-        skipped: Takes note of pictures that cannot be read.
         workers: Decoding threads.
         world: The processes.
 
     Raises:
-        BadExample: More than 5 % of the pictures cannot be read, or any in strict mode.
+        BadExample: A picture cannot be read, and neither can those that were tried in its place.
     """
     threads = default_workers() if workers is None else workers
     rows = batch_size // world.size
@@ -95,7 +95,6 @@ def training_batches(
         mine = mixture.next_batch(batch_size)[world.rank * rows : (world.rank + 1) * rows]
         return [pool.submit(read, row.draw()) for row in mine], Position(list(mixture.taken), mixture.batches)
 
-    drawn: Counter[Feed] = Counter()
     pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="decode")
     try:
         waiting = deque(submitted(pool) for _ in range(BATCHES_AHEAD if threads else 1))
@@ -103,45 +102,31 @@ def training_batches(
             futures, position = waiting.popleft()
             found = [future.result() for future in futures]
             waiting.append(submitted(pool))
-            _take_note(found, skipped, drawn)
-            skipped.check(final=mixture.size is not None and skipped.seen >= mixture.size)
             yield _stack(found, position)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _read(draw: Draw, settings: ImageSettings, augmentation: Augmentation) -> _Row:
-    unreadable: list[tuple[Draw, BadExample]] = []
-    wanted: Draw | None = draw
-    for attempt in range(ATTEMPTS):
-        if wanted is None:
-            break
+    wanted, unreadable = draw, dict[str, str]()
+    for attempt in range(SUBSTITUTES + 1):
         try:
             picture = read_image(wanted.example.media[0])
         except BadExample as error:
-            unreadable.append((wanted, error))
+            unreadable = unreadable or {draw.name: str(error)}  # a substitute is counted when it is its own turn
             wanted = draw.feed.replace(draw, attempt)
         else:
             random = np.random.default_rng((*wanted.key, 1))
             return _Row(wanted, augmentation(picture, settings, random), unreadable)
-    return _Row(draw, None, unreadable)
-
-
-def _take_note(rows: list[_Row], skipped: Skipped, drawn: Counter[Feed]) -> None:
-    """Each picture counts once, however often it is drawn: else a small set with broken pictures would pass in time."""
-    for row in rows:
-        drawn[row.draw.feed] += 1
-        for draw, error in row.unreadable:
-            skipped.add(draw.name, error)
-    seen = sum(times if feed.size is None else min(times, feed.size) for feed, times in drawn.items())
-    skipped.seen = max(seen, len(skipped.reasons))  # replacements can be met before it is their turn
+    raise BadExample(
+        f"{draw.name} cannot be read, and neither can any of {SUBSTITUTES} others that were tried in its place. "
+        f"The first: {unreadable[draw.name]}. Mend the files or fetch them again"
+    )
 
 
 def _stack(rows: list[_Row], position: Position) -> TrainingBatch:
-    """A row of a stream that cannot be read repeats another of the batch."""
-    readable = [row for row in rows if row.pixels is not None]
-    if not readable:
-        raise BadExample(f"no picture of a whole batch can be read; the first: {rows[0].unreadable[0][1]}")
-    rows = [row if row.pixels is not None else readable[i % len(readable)] for i, row in enumerate(rows)]
-    pixels = torch.from_numpy(np.stack([row.pixels for row in rows if row.pixels is not None]))
-    return TrainingBatch(pixels, [row.draw.caption for row in rows], [row.draw.name for row in rows], position)
+    unreadable = {name: reason for row in rows for name, reason in row.unreadable.items()}
+    pixels = torch.from_numpy(np.stack([row.pixels for row in rows]))
+    return TrainingBatch(
+        pixels, [row.draw.caption for row in rows], [row.draw.name for row in rows], position, unreadable
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from coca_cli.model.checkpoint import save_description
 from coca_cli.model.coca import CoCa
 from coca_cli.model.sharded_weights import AVERAGE, MODEL, read_shards, write_shards
 from coca_cli.model.tokenizer import Tokenizer
-from coca_cli.training.distributed import World, wait_for_all
+from coca_cli.training.distributed import World, gather_all
 from coca_cli.training.ema import Ema
 
 CHECKPOINTS = "checkpoints"
@@ -79,12 +79,13 @@ def save_checkpoint(
     """
     final = run / CHECKPOINTS / f"step-{state.step:08d}"
     unfinished = final.with_name(f".{final.name}{UNFINISHED}")
-    problem: str | None = None
-    try:
+
+    def make() -> None:
         if world.first:
             shutil.rmtree(unfinished, ignore_errors=True)
             make_folder(unfinished)
-        wait_for_all(world)
+
+    def write() -> None:
         write_shards(unfinished, state.tensors())
         if world.first:
             save_description(unfinished, state.model.config, tokenizer, run.name, {"step": state.step})
@@ -92,16 +93,16 @@ def save_checkpoint(
             _flush_to_disk(unfinished)
             shutil.rmtree(final, ignore_errors=True)
             unfinished.rename(final)
-    except (OSError, RuntimeError, CocaError, CheckpointException) as error:  # safetensors raises its own
-        problem = _reason(error)
-    if any(problems := _gather(problem, world)):
+
+    problem = _first_problem(make, world) or _first_problem(write, world)
+    if problem:
         if world.first:
             shutil.rmtree(unfinished, ignore_errors=True)
         last = latest_checkpoint(run)
         earlier = f"the last good one is {last.name}" if last else "there is no earlier one"
         raise CocaError(
             f"the checkpoint of step {state.step} cannot be written to {final.parent} "
-            f"({next(filter(None, problems))}); {earlier}. Make room and run the same command again"
+            f"({problem}); {earlier}. Make room and run the same command again"
         )
     if world.first:
         for old in _checkpoints(run)[:-keep]:
@@ -175,12 +176,14 @@ def _checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in found if (path / STATE_FILE).is_file())
 
 
-def _gather(problem: str | None, world: World) -> list[str | None]:
-    if world.size == 1:
-        return [problem]
-    found: list[str | None] = [None] * world.size
-    torch.distributed.all_gather_object(found, problem)
-    return found
+def _first_problem(work: Callable[[], None], world: World) -> str | None:
+    """Do it; what went wrong on any process, the same on all of them, so that none waits for one that has failed."""
+    problem: str | None = None
+    try:
+        work()
+    except (OSError, RuntimeError, CocaError, CheckpointException) as error:  # safetensors raises its own
+        problem = _reason(error)
+    return next(filter(None, gather_all(problem, world)), None)
 
 
 def _reason(error: BaseException) -> str:

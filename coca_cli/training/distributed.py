@@ -145,11 +145,16 @@ def sum_over(values: Tensor, world: World) -> Tensor:
 
 def gather_texts(texts: list[str], world: World) -> list[str]:
     """The texts of all processes in the order of their ranks."""
+    return [text for part in gather_all(texts, world) for text in part]
+
+
+def gather_all(value: Any, world: World) -> list[Any]:
+    """What each process has, in the order of their ranks."""
     if world.size == 1:
-        return texts
-    found: list[list[str]] = [[] for _ in range(world.size)]
-    dist.all_gather_object(found, texts)
-    return [text for part in found for text in part]
+        return [value]
+    found: list[Any] = [None] * world.size
+    dist.all_gather_object(found, value)
+    return found
 
 
 def tell_all(value: Any, world: World) -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from coca_cli.errors import MissingExtra
 from coca_cli.files import written_whole
 from coca_cli.options import LogChoice
+from coca_cli.training.failed_writes import writing
 
 METRICS_FILE = "metrics.jsonl"
 MODULES = {LogChoice.tensorboard: "torch.utils.tensorboard", LogChoice.wandb: "wandb"}
@@ -24,26 +26,30 @@ class MetricsLog:
         step: Steps done already; later lines of an earlier, killed run are dropped.
         extras: Further logs.
         settings: What W&B shall show beside the curves.
+        run_id: Of this run among all of them; a run that goes on has the one that it began with.
 
     Raises:
         MissingExtra: A package is not installed.
+        CocaError: The log cannot be written.
     """
 
-    def __init__(self, folder: Path, step: int, extras: Sequence[LogChoice], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, step: int, extras: Sequence[LogChoice], settings: Mapping[str, Any], run_id: str
+    ) -> None:
         tensorboard, wandb = (_load(MODULES[c], c) if c in extras else None for c in LogChoice)
-        path = folder / METRICS_FILE
+        self._path = folder / METRICS_FILE
         kept = [line for line in read_metrics(folder) if line["step"] <= step] if step else []
-        with written_whole(path) as file:
-            file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+        with writing(str(self._path)):
+            with written_whole(self._path) as file:
+                file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            self._file = self._path.open("a", encoding="utf-8")
         self._tensorboard: Any = None
         self._wandb: Any = None
         if tensorboard is not None:
             self._tensorboard = tensorboard.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         if wandb is not None:
-            # A fixed id lets a resumed run go on in the same curves.
             self._wandb = wandb.init(
-                project="coca", name=folder.name, id=folder.name, dir=str(folder), resume="allow", config=dict(settings)
+                project="coca", name=folder.name, id=run_id, dir=str(folder), resume="allow", config=dict(settings)
             )
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -52,9 +58,13 @@ class MetricsLog:
         Args:
             step: Steps done.
             values: Numbers by name.
+
+        Raises:
+            CocaError: The disk is full.
         """
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        with writing(str(self._path)):
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
         if self._tensorboard is not None:
             for name, value in values.items():
                 self._tensorboard.add_scalar(name, value, step)
@@ -63,7 +73,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Finish all logs."""
-        self._file.close()
+        with suppress(OSError):  # a line that failed has been told of, and fails again here
+            self._file.close()
         if self._tensorboard is not None:
             self._tensorboard.close()
         if self._wandb is not None:

@@ -17,6 +17,11 @@ from coca_cli.errors import CocaError, MissingFile
 
 SHUFFLED_AHEAD = 2000
 """Examples of a stream among which the next is drawn; shards are shuffled, too."""
+RESERVE, RESERVE_EVERY = 200, 500
+"""A stream's examples that stand in for pictures that cannot be read, and how many go by until one of them is renewed.
+
+Not those among which is drawn: they come in their own turn soon, and would often stand twice in a batch.
+"""
 
 
 class Draw(NamedTuple):
@@ -27,12 +32,14 @@ class Draw(NamedTuple):
         caption: The text drawn for this epoch.
         key: Seed, source, epoch and index, from which its randomness comes.
         feed: Where it comes from.
+        reserve: Of a stream, the examples that can take its place; elsewhere any can.
     """
 
     example: Example
     caption: str
     key: tuple[int, ...]
     feed: Feed
+    reserve: tuple[Example, ...] = ()
 
     @property
     def name(self) -> str:
@@ -93,12 +100,11 @@ class Feed:
             self._order, self._epoch = order.permutation(len(self.examples)), epoch
         return self._use(int(self._order[place]), epoch)
 
-    def replace(self, draw: Draw, attempt: int) -> Draw | None:
-        """Another example in the place of one that cannot be read; None from a stream, which is read once."""
-        if self.source.streams:
-            return None
-        random = np.random.default_rng((*draw.key, 2, attempt))
-        return self._use(int(random.integers(len(self.examples))), draw.key[2])
+    def replace(self, draw: Draw, attempt: int) -> Draw:
+        """An example in the place of one that cannot be read; it follows from the draw and the attempt alone."""
+        key = (*draw.key, 2, attempt)
+        examples = draw.reserve or self.examples
+        return self._drawn(examples[int(np.random.default_rng(key).integers(len(examples)))], key)
 
     def _use(self, index: int, epoch: int) -> Draw:
         return self._drawn(self.examples[index], (self._seed, self._number, epoch, index))
@@ -125,6 +131,7 @@ class Feed:
         read_stream = self.source.read_stream
         assert read_stream is not None
         epoch = 0
+        reserve: tuple[Example, ...] = ()
         while True:
             random = np.random.default_rng((self._seed, self._number, epoch))
             order = random.permutation(len(self.source.streams))
@@ -138,10 +145,12 @@ class Feed:
             index = -1
             for index, example in enumerate(islice(examples, self._limit)):
                 window.append((index, example))
+                if len(reserve) < RESERVE or index % RESERVE_EVERY == 0:
+                    reserve = (*reserve, example)[-RESERVE:]
                 if len(window) > SHUFFLED_AHEAD:
-                    yield self._drawn_from(window, random, epoch)
+                    yield self._drawn_from(window, random, epoch)._replace(reserve=reserve)
             while window:
-                yield self._drawn_from(window, random, epoch)
+                yield self._drawn_from(window, random, epoch)._replace(reserve=reserve)
             if index < 0:
                 where = f" that {self._keep.path} keeps; check both" if self._keep else "; check where they lie"
                 raise MissingFile(f"nothing to train on in {self.source.name}: its shards have no picture{where}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from coca_cli import __version__
 from coca_cli.errors import CocaError
-from coca_cli.files import make_folder, written_whole
+from coca_cli.files import make_folder
 from coca_cli.media.batches import Skipped
-from coca_cli.model.checkpoint import CONFIG_FILE, save_weights
+from coca_cli.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, save_weights
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed, choose_device
 from coca_cli.progress import Reporter
@@ -37,17 +35,21 @@ from coca_cli.training.distributed import World, joined_world, local_device, par
 from coca_cli.training.dry_run import describe_plan
 from coca_cli.training.ema import Ema
 from coca_cli.training.evaluations import EvaluationSet, open_sets, score
+from coca_cli.training.failed_writes import writing
 from coca_cli.training.loop import Execution, StepReport, train
 from coca_cli.training.metrics_log import MetricsLog, check_extras, read_metrics
 from coca_cli.training.objective import Objective
 from coca_cli.training.optim import build_optimizer
 from coca_cli.training.pretrain_request import PretrainRequest
 from coca_cli.training.pretrain_setup import Prepared, prepare, settings_of
+from coca_cli.training.run_file import RUN_FILE, RunFile, read_run_file
 from coca_cli.training.stopping import stop_requests
+from coca_cli.training.unreadable import checked_batches
 from coca_cli.training.utilisation import measured_peak, step_cost
 
-RUN_FILE = "run.json"
 BEST = "best"
+WARNINGS = 10
+"""Unreadable pictures that are told one by one."""
 
 
 def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport | None:
@@ -68,18 +70,19 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport | N
         _check_shares(request, world)
         check_extras(request.logs)
         make_folder(request.output)
-        prepared = prepare(request, device)
+        checkpoint = tell_all(_find_start(request) if world.first else None, world)
+        prepared = prepare(request, device, checkpoint)
         sets = open_sets(request.eval_zeroshot, request.eval_retrieval, request.root, request.limit)
-        settings = settings_of(request, prepared)
-        checkpoint = tell_all(_find_start(request, settings, reporter) if world.first else None, world)
+        file = _open_run_file(request, settings_of(request, prepared), checkpoint) if world.first else None
         if checkpoint is not None and read_facts(checkpoint)["step"] >= prepared.recipe.steps:
+            if not tell_all(file and _holds_model(request.output, prepared.recipe.steps, file), world):
+                _Run(request, prepared, sets, world, device, reporter, file).write_model(checkpoint)
             reporter.notice(f"{request.output} is finished already; --overwrite trains it anew")
             return _last_report(request.output) if world.first else None
         _announce(request, prepared, reporter)
-        if world.first:
-            _write_settings(request.output, settings)
-        run = _Run(request, prepared, sets, world, device, reporter)
-        report = run.train(checkpoint, settings)
+        if file:
+            file.write({})
+        report = _Run(request, prepared, sets, world, device, reporter, file).train(checkpoint)
         return report if world.first else None
 
 
@@ -92,7 +95,7 @@ def plan_pretrain(request: PretrainRequest) -> str:
     device = local_device(choose_device(request.device))
     with joined_world(device) as world:
         _check_shares(request, world)
-        prepared = prepare(request, device)
+        prepared = prepare(request, device, shapes_alone=True)
         open_sets(request.eval_zeroshot, request.eval_retrieval, request.root, request.limit)
         return describe_plan(request, prepared, world) if world.first else ""
 
@@ -108,9 +111,10 @@ class _Run:
         world: World,
         device: torch.device,
         reporter: Reporter,
+        file: RunFile | None,  # of the first process
     ) -> None:
         self.request, self.prepared, self.sets = request, prepared, sets
-        self.world, self.device, self.reporter = world, device, reporter
+        self.world, self.device, self.reporter, self.file = world, device, reporter, file
         recipe, model = prepared.recipe, prepared.model.to(device)
         mixed = recipe.precision == "bf16"
         objective: nn.Module = Objective(model, mixed=mixed)
@@ -132,9 +136,17 @@ class _Run:
         self.seconds = 0.0
         self.saved_at = -1
 
-    def train(self, checkpoint: Path | None, settings: Mapping[str, Any]) -> StepReport:
-        """All steps that are left."""
+    def write_model(self, checkpoint: Path) -> None:
+        """The model of the last checkpoint, where the run ended between the two."""
         self._load(checkpoint)
+        self._save_model(self.request.output)
+        self.reporter.notice(f"the model in {self.request.output} was missing or older: written from {checkpoint.name}")
+
+    def train(self, checkpoint: Path | None) -> StepReport:
+        """All steps that are left."""
+        if checkpoint is not None:
+            self._load(checkpoint)
+            self.reporter.notice(f"going on after step {self.state.step:,} of {self.prepared.recipe.steps:,}")
         request, recipe, mixture = self.request, self.prepared.recipe, self.prepared.mixture
         begun_at, started = self.state.step, time.monotonic()
         data = training_batches(
@@ -142,11 +154,12 @@ class _Run:
             self.state.model.config.image,
             request.augmentation,
             batch_size=recipe.batch_size,
-            skipped=self.skipped,
             workers=request.workers,
             world=self.world,
         )
-        log = MetricsLog(request.output, begun_at, request.logs, settings) if self.world.first else None
+        data = checked_batches(data, mixture, self.skipped, self.world, self.device)
+        file = self.file
+        log = MetricsLog(request.output, begun_at, request.logs, file.settings, file.id) if file else None
         before = self.seconds
         report: StepReport | None = None
         position = Position(list(mixture.taken), mixture.batches)
@@ -176,24 +189,20 @@ class _Run:
                         self.reporter.warn(f"stopped at step {report.step} of {recipe.steps}; {words} goes on")
                         stop.leave()
         finally:
-            data.close()  # type: ignore[attr-defined]
+            data.close()
             if log:
                 log.close()
-        for reason in list(self.skipped.reasons.values())[:10]:
-            self.reporter.warn(f"left out: {reason}")
+            self._tell_unreadable()
         assert report is not None
         return report
 
-    def _load(self, checkpoint: Path | None) -> None:
-        if checkpoint is None:
-            return
+    def _load(self, checkpoint: Path) -> None:
         load_checkpoint(checkpoint, self.state)
         facts = read_facts(checkpoint)
         mixture = self.prepared.mixture
         mixture.taken, mixture.batches = list(facts["taken"]), int(facts["batches"])
         self.best, self.seconds = float(facts["best"]), float(facts["seconds"])
         self.saved_at = self.state.step
-        self.reporter.notice(f"going on after step {self.state.step:,} of {self.prepared.recipe.steps:,}")
 
     def _save(self, position: Position) -> None:
         """A checkpoint to go on from, and the model as it is."""
@@ -201,22 +210,45 @@ class _Run:
             return
         facts = {"taken": position.taken, "batches": position.batches, "best": self.best, "seconds": self.seconds}
         request, state = self.request, self.state
+        if self.file:
+            self.file.write(self.skipped.reasons)
         save_checkpoint(request.output, state, self.prepared.tokenizer, facts, self.world, request.keep_checkpoints)
         self._save_model(request.output)
         self.saved_at = state.step
 
+    def _tell_unreadable(self) -> None:
+        """Name the pictures that were left out, however the run ends."""
+        found = self.skipped.reasons
+        if not self.file or not found:
+            return
+        for reason in list(found.values())[:WARNINGS]:
+            self.reporter.warn(f"left out: {reason}")
+        if len(found) > WARNINGS:
+            self.reporter.warn(f"left out: {len(found):,} pictures in all; see {self.request.output / RUN_FILE}")
+        with suppress(CocaError):  # what ended the run is the better message
+            self.file.write(found)
+
     def _save_model(self, folder: Path) -> None:
         weights = whole_weights(self.state)
-        if self.world.first:
+        problem: str | None = None
+        if self.file:
             recipe = self.prepared.recipe
             trained = {
+                "run": self.file.id,
                 "steps": self.state.step,
                 "seconds": round(self.seconds, 1),
                 "weights": "moving average" if self.state.ema else "last step",
                 "recipe": recipe.to_dict(),
             }
             config, name = self.state.model.config, self.request.output.name
-            save_weights(folder, weights, config, self.prepared.tokenizer, name, {"trained": trained})
+            try:
+                with writing(f"the model in {folder}"):
+                    save_weights(folder, weights, config, self.prepared.tokenizer, name, {"trained": trained})
+            except CocaError as error:
+                problem = str(error)
+        problem = tell_all(problem, self.world)
+        if problem is not None:
+            raise CocaError(problem)
 
     def _evaluate(self, log: MetricsLog | None) -> None:
         """Score the model on the named sets, on the first process; keep it where it is the best so far."""
@@ -259,31 +291,51 @@ def _check_shares(request: PretrainRequest, world: World) -> None:
         )
 
 
-def _find_start(request: PretrainRequest, settings: Mapping[str, Any], reporter: Reporter) -> Path | None:
-    """The checkpoint to go on from; None to begin. Clears the folder where that is wanted.
+def _find_start(request: PretrainRequest) -> Path | None:
+    """The checkpoint to go on from; None to begin.
 
     Raises:
-        CocaError: The folder holds another model or run.
+        CocaError: The folder holds a model, or nothing to go on from.
     """
     output = request.output
-    if request.overwrite:
-        for name in (CHECKPOINTS, BEST, "tensorboard"):
-            shutil.rmtree(output / name, ignore_errors=True)
-        return None
-    checkpoint = latest_checkpoint(output)
-    if checkpoint is None:
+    checkpoint = None if request.overwrite else latest_checkpoint(output)
+    if checkpoint is None and not request.overwrite:
         if request.resume:
             raise CocaError(f"nothing to resume in {output}: it has no checkpoint; leave out --resume to begin")
         if (output / CONFIG_FILE).exists():
             raise CocaError(f"{output} already holds a model; choose another --output, or replace it with --overwrite")
-        return None
-    different = _differences(_read_settings(output), json.loads(json.dumps(settings)))
+    return checkpoint
+
+
+def _open_run_file(request: PretrainRequest, settings: Mapping[str, Any], checkpoint: Path | None) -> RunFile:
+    """The file of the run that begins, or goes on; what an earlier run left is cleared where that is wanted.
+
+    Raises:
+        CocaError: The folder holds a run with other settings.
+    """
+    output = request.output
+    if checkpoint is None:
+        if request.overwrite:
+            for name in (CHECKPOINTS, BEST, "tensorboard"):
+                shutil.rmtree(output / name, ignore_errors=True)
+        return RunFile(output, settings, {})
+    before = read_run_file(output)
+    different = _differences(before.get("settings") or {}, json.loads(json.dumps(settings)))
     if different:
         raise CocaError(
             f"{output} holds a run with other settings: {'; '.join(different[:5])}. Choose another --output, "
             "give the same settings to go on, or begin anew with --overwrite"
         )
-    return checkpoint
+    return RunFile(output, settings, before)
+
+
+def _holds_model(folder: Path, steps: int, file: RunFile) -> bool:
+    """Whether the folder's model is that of this run after these steps."""
+    try:
+        trained = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["trained"]
+        return (folder / WEIGHTS_FILE).is_file() and (trained["run"], trained["steps"]) == (file.id, steps)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -295,25 +347,6 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "
         elif one != other:
             found.append(f"{prefix}{key} was {one}, is {other}")
     return found
-
-
-def _read_settings(output: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((output / RUN_FILE).read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write_settings(output: Path, settings: Mapping[str, Any]) -> None:
-    described = {
-        "command": shlex.join(["coca", *sys.argv[1:]]),
-        "coca": __version__,
-        "torch": torch.__version__,
-        "settings": dict(settings),
-    }
-    with written_whole(output / RUN_FILE) as file:
-        file.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
 def _announce(request: PretrainRequest, prepared: Prepared, reporter: Reporter) -> None:

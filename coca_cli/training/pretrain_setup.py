@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
+from coca_cli.datasets.caption_texts import written_texts
+from coca_cli.datasets.example import Example
 from coca_cli.datasets.keep_lists import KeepList, read_keep_list
 from coca_cli.datasets.sources import Source, find_source
 from coca_cli.errors import CocaError
@@ -18,15 +23,21 @@ from coca_cli.model.checkpoint import load_folder
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
 from coca_cli.model.placement import choose_precision
-from coca_cli.model.tokenizer import ClipTokenizer, SentencePieceTokenizer, load_sentencepiece, train_sentencepiece
+from coca_cli.model.tokenizer import (
+    ClipTokenizer,
+    SentencePieceTokenizer,
+    load_sentencepiece,
+    load_tokenizer,
+    train_sentencepiece,
+)
 from coca_cli.training.loop import Recipe
 from coca_cli.training.mixture import Feed, Mixture, share_out
 from coca_cli.training.optim import freeze
 from coca_cli.training.pretrain_request import PretrainRequest
 
 DEFAULT_ARCHITECTURE = "coca_tiny"
-STREAMED_CAPTIONS = 100_000
-"""Captions of a stream that a vocabulary is learned from."""
+STREAMED_EXAMPLES = 100_000
+"""Examples of a stream that a vocabulary is learned from."""
 
 TrainedTokenizer = ClipTokenizer | SentencePieceTokenizer
 
@@ -38,7 +49,8 @@ class Prepared:
     Attributes:
         mixture: The data, from its beginning.
         recipe: With all numbers settled.
-        model: In fp32 on the CPU, its start weights in place, frozen parts marked.
+        model: In fp32 on the CPU, its start weights in place, frozen parts marked; on the meta device where that was
+            asked for.
         tokenizer: Its tokenizer.
     """
 
@@ -48,8 +60,16 @@ class Prepared:
     tokenizer: TrainedTokenizer
 
 
-def prepare(request: PretrainRequest, device: torch.device) -> Prepared:
+def prepare(
+    request: PretrainRequest, device: torch.device, checkpoint: Path | None = None, *, shapes_alone: bool = False
+) -> Prepared:
     """Read the sources and build the model; the same on every process.
+
+    Args:
+        request: What the user asked.
+        device: Where it will be trained.
+        checkpoint: What the run goes on from, for its tokenizer; None where it begins.
+        shapes_alone: Build a new model on the meta device, which takes no memory.
 
     Raises:
         CocaError: Data or configuration are not usable.
@@ -57,7 +77,7 @@ def prepare(request: PretrainRequest, device: torch.device) -> Prepared:
     mixture = open_mixture(request)
     recipe = settle_recipe(request, mixture, device)
     torch.manual_seed(recipe.seed)
-    model, tokenizer = build_model(request, mixture)
+    model, tokenizer = build_model(request, mixture, checkpoint, shapes_alone=shapes_alone)
     freeze(model, request.freeze)
     if request.checkpoint_activations:
         model.checkpoint_activations()
@@ -93,8 +113,20 @@ def _keep_by_source(paths: Sequence[Path], sources: Sequence[Source]) -> dict[st
                 f"the keep-list {path} is for the source {keep.source}, which is not among --data "
                 f"({', '.join(source.name for source in sources)}); name it there in the same way"
             )
-        found |= dict.fromkeys(fitting, keep)
+        for name in dict.fromkeys(fitting):
+            found[name] = _in_both(found[name], keep) if name in found else keep
     return found
+
+
+def _in_both(one: KeepList, other: KeepList) -> KeepList:
+    """What two lists of one source keep: each takes out the pictures of other evaluation sets."""
+    ids = one.ids & other.ids
+    if not ids:
+        raise CocaError(
+            f"the keep-lists {one.path} and {other.path} of {one.source} have no id in common, so nothing is left to "
+            "train on; leave one out, or make both anew with coca data dedup"
+        )
+    return other._replace(ids=ids)
 
 
 def _same_source(one: str, other: str) -> bool:
@@ -119,8 +151,16 @@ def settle_recipe(request: PretrainRequest, mixture: Mixture, device: torch.devi
     return replace(recipe, steps=max(1, round(request.epochs * mixture.size / recipe.batch_size)))
 
 
-def build_model(request: PretrainRequest, mixture: Mixture) -> tuple[CoCa, TrainedTokenizer]:
+def build_model(
+    request: PretrainRequest, mixture: Mixture, checkpoint: Path | None = None, *, shapes_alone: bool = False
+) -> tuple[CoCa, TrainedTokenizer]:
     """The model to begin with, and its tokenizer.
+
+    Args:
+        request: What the user asked.
+        mixture: Captions to learn a tokenizer from.
+        checkpoint: Holds the tokenizer that was learned when the run began.
+        shapes_alone: Build a new model on the meta device, which takes no memory.
 
     Raises:
         CocaError: The architecture, the start or the tokenizer is not usable.
@@ -133,34 +173,40 @@ def build_model(request: PretrainRequest, mixture: Mixture) -> tuple[CoCa, Train
             )
         start = load_folder(request.init, request.image_size)
         return start.model, start.tokenizer
-    config = new_model_config(request.architecture or DEFAULT_ARCHITECTURE).with_changes(request.changes)
-    if request.image_size is not None:
-        config = config.with_image_size(request.image_size)
-    tokenizer = _tokenizer(request, config, mixture)
+    config = _new_config(request)
+    tokenizer = _tokenizer(request, config, mixture, checkpoint)
     text = replace(config.text, vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id)
-    return CoCa(replace(config, text=text)), tokenizer
+    with torch.device("meta") if shapes_alone else nullcontext():
+        return CoCa(replace(config, text=text)), tokenizer
 
 
-def _tokenizer(request: PretrainRequest, config: CoCaConfig, mixture: Mixture) -> TrainedTokenizer:
+def _new_config(request: PretrainRequest) -> CoCaConfig:
+    config = new_model_config(request.architecture or DEFAULT_ARCHITECTURE).with_changes(request.changes)
+    return config if request.image_size is None else config.with_image_size(request.image_size)
+
+
+def _tokenizer(
+    request: PretrainRequest, config: CoCaConfig, mixture: Mixture, checkpoint: Path | None
+) -> TrainedTokenizer:
     context = config.text.context
     architecture = request.architecture or DEFAULT_ARCHITECTURE
     if request.tokenizer == "clip" or (request.tokenizer is None and architecture not in PAPER_PRESETS):
         return ClipTokenizer(context)
     if request.tokenizer is not None:
         return load_sentencepiece(Path(request.tokenizer).expanduser(), context)
-    words = request.vocab_size or config.text.vocab_size
-    captions = (text for feed in mixture.feeds for text in _texts(feed))
-    return SentencePieceTokenizer(train_sentencepiece(captions, words), context)
+    if checkpoint is not None:  # the captions can be others by now, and the weights know only the words of then
+        return load_tokenizer(checkpoint)
+    captions = (text for feed in mixture.feeds for text in written_texts(feed.source, _examples(feed)))
+    return SentencePieceTokenizer(train_sentencepiece(captions, _words_wanted(request, config)), context)
 
 
-def _texts(feed: Feed) -> Iterator[str]:
-    """Every caption, or every label in every sentence; of a stream the captions that come first."""
-    source = feed.source
-    examples = islice(source.read(), STREAMED_CAPTIONS) if source.streams else iter(feed.examples)
-    if source.kind == "pairs":
-        return (text for example in examples for text in example.texts)
-    names = dict.fromkeys(name for example in examples for name in example.texts)
-    return (template.replace("{c}", name) for name in names for template in source.templates)
+def _words_wanted(request: PretrainRequest, config: CoCaConfig) -> int:
+    return request.vocab_size or config.text.vocab_size
+
+
+def _examples(feed: Feed) -> Iterable[Example]:
+    """All that are trained on; of a stream those that come first."""
+    return islice(feed.source.read(), STREAMED_EXAMPLES) if feed.source.streams else feed.examples
 
 
 def settings_of(request: PretrainRequest, prepared: Prepared) -> dict[str, Any]:
@@ -168,7 +214,7 @@ def settings_of(request: PretrainRequest, prepared: Prepared) -> dict[str, Any]:
     shares = [round(share, 6) for share in prepared.mixture.shares]
     return {
         "data": dict(zip(_numbered(request.data), shares, strict=True)),
-        "keep": [str(path) for path in request.keep],
+        "keep": {str(path): _digest([path]) for path in request.keep},
         "pictures": prepared.mixture.size,
         "limit": request.limit,
         "init": str(request.init) if request.init else None,
@@ -176,7 +222,24 @@ def settings_of(request: PretrainRequest, prepared: Prepared) -> dict[str, Any]:
         "recipe": prepared.recipe.to_dict(),
         "augmentation": asdict(request.augmentation),
         "model": prepared.model.config.to_dict(),
+        "words": None if request.init else _words_wanted(request, _new_config(request)),
+        "tokenizer": _tokenizer_digest(prepared.tokenizer),
     }
+
+
+def _tokenizer_digest(tokenizer: TrainedTokenizer) -> str:
+    """Of its files: two of one path, or of equally many words, can still be two."""
+    with TemporaryDirectory() as folder:
+        tokenizer.save(Path(folder))
+        return _digest(sorted(Path(folder).iterdir()))
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256 {digest.hexdigest()[:16]}"
 
 
 def _numbered(names: Sequence[str]) -> list[str]:

@@ -53,6 +53,8 @@ class StopRequest:
 def stop_requests(reporter: Reporter) -> Iterator[StopRequest]:
     """Take note of the signals while the block runs; a second Ctrl-C interrupts at once.
 
+    A second SIGTERM does not: under torchrun one request to stop can arrive twice, from the system and from torchrun.
+
     Args:
         reporter: Says that the signal was heard.
     """
@@ -61,10 +63,13 @@ def stop_requests(reporter: Reporter) -> Iterator[StopRequest]:
         yield request
         return
 
+    heard: set[int] = set()
+
     def note(number: int, frame: FrameType | None) -> None:
-        if request.by is not None:
+        if number == signal.SIGINT and number in heard:
             raise KeyboardInterrupt
-        request.by = number
+        heard.add(number)
+        request.by = request.by or number
         if number == signal.SIGINT:
             reporter.warn("stopping after this step, then saving; Ctrl-C again stops at once")
 

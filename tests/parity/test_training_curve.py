@@ -11,7 +11,6 @@ import torch
 from open_clip.loss import CoCaLoss
 
 from coca_cli.datasets.sources import find_source
-from coca_cli.media.batches import Skipped
 from coca_cli.media.images import normalise
 from coca_cli.model.tokenizer import ClipTokenizer
 from coca_cli.options import OptimizerChoice
@@ -40,7 +39,6 @@ def test_the_loss_curves_are_one(correct_mask: bool) -> None:
         ours.config.image,
         Augmentation(),
         batch_size=16,
-        skipped=Skipped(),
         workers=0,
     )
     tokenizer = ClipTokenizer(76)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from coca_cli.datasets.example import Example, Pixels
+from coca_cli.datasets.example import Example, Pixels, Streamed
 from coca_cli.datasets.pairs import Kind
 from coca_cli.datasets.sources import Source
 
@@ -21,6 +21,18 @@ def examples_of(n: int, texts: int = 1, first: int = 0) -> list[Example]:
         )
         for i in range(first, first + n)
     ]
+
+
+def broken(n: int) -> list[Example]:
+    """Pictures that cannot be read."""
+    return [
+        Example(f"broken {i}", (Streamed(b"no picture", f"broken {i}.jpg"),), texts=("99 never",)) for i in range(n)
+    ]
+
+
+def with_broken(n: int, bad: int, name: str = "pairs") -> Source:
+    """A source of n pictures, so many of them broken."""
+    return pairs(examples_of(n - bad) + broken(bad), name)
 
 
 def pairs(examples: Sequence[Example], name: str = "pairs") -> Source:

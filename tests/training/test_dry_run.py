@@ -53,6 +53,14 @@ def plan(request: PretrainRequest = REQUEST, world: World = SINGLE, **changes: A
     return rows_of(describe_plan(request, prepared_of(request), world))
 
 
+def test_shapes_alone_give_the_same_plan() -> None:
+    for changes in ({}, {"freeze": ("image",), "accumulate": 2, "checkpoint_activations": True}):
+        request = replace(REQUEST, **changes)
+        shapes = prepare(request, CPU, shapes_alone=True)
+        assert all(parameter.is_meta for parameter in shapes.model.parameters())
+        assert describe_plan(request, shapes, SINGLE) == describe_plan(request, prepared_of(request), SINGLE)
+
+
 @pytest.fixture(scope="module")
 def whole() -> dict[str, str]:
     """The plan of the request as it is."""

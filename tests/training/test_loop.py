@@ -16,7 +16,6 @@ from torch import nn
 from coca_cli.datasets.example import Example
 from coca_cli.datasets.sources import find_source
 from coca_cli.errors import CocaError
-from coca_cli.media.batches import Skipped
 from coca_cli.media.images import normalise
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import tiny_config
@@ -101,9 +100,7 @@ def batches_of(
     scenes: list[Example], model: CoCa, augmentation: Augmentation, recipe: Recipe = RECIPE
 ) -> Iterator[TrainingBatch]:
     mixture = Mixture([Feed(pairs(scenes, "scenes"), 0, recipe.seed)], [1.0], recipe.seed)
-    return training_batches(
-        mixture, model.config.image, augmentation, batch_size=recipe.batch_size, skipped=Skipped(), workers=0
-    )
+    return training_batches(mixture, model.config.image, augmentation, batch_size=recipe.batch_size, workers=0)
 
 
 # --- what is learnt ---

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from coca_cli.errors import MissingExtra
+from coca_cli.errors import CocaError, MissingExtra
 from coca_cli.options import LogChoice
 from coca_cli.training.metrics_log import METRICS_FILE, MetricsLog, read_metrics
 
+ID = "0123abcd"
+
 
 def write(folder: Path, steps: range, *extras: LogChoice, begin: int = 0, factor: float = 1.0) -> None:
-    log = MetricsLog(folder, begin, extras, {"recipe": {"steps": 9}})
+    log = MetricsLog(folder, begin, extras, {"recipe": {"steps": 9}}, ID)
     for step in steps:
         log.write(step, {"loss": factor / step, "rate": 0.5})
     log.close()
@@ -37,7 +39,7 @@ def test_every_step_is_one_json_line(tmp_path: Path) -> None:
 
 
 def test_a_line_is_on_the_disk_at_once(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path, 0, (), {})
+    log = MetricsLog(tmp_path, 0, (), {}, ID)
     log.write(1, {"loss": 2.0})
     assert read_metrics(tmp_path) == [{"step": 1, "loss": 2.0}]
     log.close()
@@ -51,7 +53,7 @@ def test_a_new_run_begins_with_an_empty_log(tmp_path: Path) -> None:
 
 def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path: Path) -> None:
     """Evaluations of a step stand on a line of their own; they stay or go with it."""
-    log = MetricsLog(tmp_path, 0, (), {})
+    log = MetricsLog(tmp_path, 0, (), {}, ID)
     for step in range(1, 6):
         log.write(step, {"loss": 1.0})
         log.write(step, {"score": 10.0 * step})
@@ -85,12 +87,24 @@ def test_a_folder_without_a_log_has_no_lines(tmp_path: Path) -> None:
 
 
 def test_a_number_that_is_none_is_read_back(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path, 0, (), {})
+    log = MetricsLog(tmp_path, 0, (), {}, ID)
     log.write(1, {"loss": math.nan, "temperature": math.inf})
     log.close()
     (line,) = read_metrics(tmp_path)
     assert math.isnan(line["loss"])
     assert line["temperature"] == math.inf
+
+
+def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip(f"this system has no {full}")
+    log = MetricsLog(tmp_path, 0, (), {}, ID)
+    log._file.close()
+    log._file = full.open("a")
+    with pytest.raises(CocaError, match=r"metrics\.jsonl cannot be written \(No space left on device\)"):
+        log.write(1, {"loss": 2.0})
+    log.close()  # the line that is still waiting raises nothing more
 
 
 # --- TensorBoard ---
@@ -149,7 +163,8 @@ def test_weights_and_biases_get_settings_and_numbers(tmp_path: Path, monkeypatch
     assert run.finished
     assert asked["config"] == {"recipe": {"steps": 9}}
     assert asked["dir"] == str(folder)
-    assert (asked["id"], asked["resume"]) == ("my-run", "allow")  # so that a resumed run goes on in its curves
+    assert asked["name"] == "my-run"
+    assert (asked["id"], asked["resume"]) == (ID, "allow")  # so that a resumed run goes on in its curves
     assert steps_in(folder) == [3, 4]
 
 
@@ -163,5 +178,5 @@ def test_a_package_that_is_not_there_is_named(
     message = rf"--log {extra} needs the package {extra}: pip install 'coca-cli\[{extra}\]'"
     write(tmp_path, range(1, 4))
     with pytest.raises(MissingExtra, match=message):
-        MetricsLog(tmp_path, 0, [extra], {})
+        MetricsLog(tmp_path, 0, [extra], {}, ID)
     assert steps_in(tmp_path) == [1, 2, 3]  # nothing is lost by it

@@ -334,6 +334,33 @@ def test_a_window_bounds_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(read) == 14
 
 
+@pytest.mark.parametrize("size", [1, 200])
+def test_what_stands_in_for_a_picture_of_a_stream_is_seldom_in_the_same_batch(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Those among which is drawn would often be: they come in their own turn soon."""
+    for name, value in (("SHUFFLED_AHEAD", 100), ("RESERVE", 20), ("RESERVE_EVERY", 200)):
+        monkeypatch.setattr(module, name, value)
+    feed = Feed(stream({"a": examples_of(6000)}), 0, 0)
+    found = draws(feed, 1000, 5000)
+    instead = [feed.replace(draw, attempt) for draw in found for attempt in (0, 1)]
+    batches = [set(ids(found[start : start + size])) for start in range(0, 1000, size)]
+    twice = sum(draw.example.id in batches[i // 2 // size] for i, draw in enumerate(instead))
+    assert twice < 0.1 * len(instead)
+    assert len(set(ids(instead))) > 20
+    assert len({draw.key for draw in instead}) == len(instead)
+
+
+def test_what_stands_in_follows_from_the_number_alone() -> None:
+    """In another process, which draws other numbers, as well."""
+    for source in (pairs(examples_of(50, texts=3)), stream({"a": examples_of(50, texts=3)})):
+        one, other = Feed(source, 0, 0), Feed(source, 0, 0)
+        draws(one, 70)
+        for attempt in range(3):
+            first, second = one.replace(one.draw(70), attempt), other.replace(other.draw(70), attempt)
+            assert (first.name, first.caption, first.key) == (second.name, second.caption, second.key)
+
+
 def test_a_stream_is_read_forward_and_anew_for_what_lies_behind() -> None:
     read: list[str] = []
     feed = Feed(stream({"a": examples_of(5)}, read=read), 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
@@ -18,9 +19,10 @@ from safetensors.torch import load_file
 
 from coca_cli import __version__
 from coca_cli.datasets.keep_lists import Origin, write_keep_list
+from coca_cli.media.batches import Skipped
 from coca_cli.model.checkpoint import load, load_folder
 from coca_cli.model.layers import interpolate_grid
-from coca_cli.model.tokenizer import ClipTokenizer, SentencePieceTokenizer
+from coca_cli.model.tokenizer import ClipTokenizer, SentencePieceTokenizer, load_sentencepiece, train_sentencepiece
 from coca_cli.training import pretrain_run as module
 from coca_cli.training import pretrain_setup
 from coca_cli.training.batches import Position
@@ -256,12 +258,49 @@ def test_unreadable_pictures_are_named_and_many_stop_the_run(
     (pictures / "cat" / "broken.jpg").write_text("no picture")
     assert pretrain(tmp_path / "run", "--epochs", 2, data=pictures) == 0
     assert "warning: left out: " in capsys.readouterr().err
+    (name,) = words_of(tmp_path / "run" / "run.json")["unreadable"]["examples"]
+    assert name.endswith("cat/broken.jpg")
     (pictures / "dog" / "broken.jpg").write_text("no picture")
     message = refused(capsys, pretrain(tmp_path / "other", "--epochs", 3, data=pictures))
     assert "2 of 26 examples cannot be read, which is more than 5 %" in message
+    assert message.count("warning: left out: ") == 2
+    found = words_of(tmp_path / "other" / "run.json")["unreadable"]
+    assert (found["count"], len(found["examples"])) == (2, 2)
     message = refused(capsys, pretrain(tmp_path / "third", "--epochs", 2, "--strict", data=pictures))
     assert "broken.jpg: not a picture that can be read. Stopped because of --strict" in message
     assert not (tmp_path / "third" / "model.safetensors").exists()
+
+
+def test_of_many_unreadable_pictures_the_first_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WARNINGS", 1)
+    monkeypatch.setattr(Skipped, "check", lambda self, final: None)
+    pictures = class_folders(tmp_path / "pictures", per_class=12)
+    for name in ("cat", "dog"):
+        (pictures / name / "broken.jpg").write_text("no picture")
+    assert pretrain(tmp_path / "run", "--epochs", 3, "--quiet", data=pictures) == 0
+    err = capsys.readouterr().err.replace("\n", "")
+    assert err.count("cannot be read") + err.count("not a picture") == 1
+    assert f"left out: 2 pictures in all; see {tmp_path / 'run' / 'run.json'}" in err
+
+
+def test_a_run_that_is_stopped_names_what_it_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it left out before, when it has gone on."""
+    pictures = class_folders(tmp_path / "pictures", per_class=16)
+    (pictures / "cat" / "broken.jpg").write_text("no picture")
+    output, more = tmp_path / "run", ("--limit", 33, "--batch-size", 33, "--steps", 3, "--quiet")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "train", interrupted_at(1, signal.SIGTERM))
+        assert pretrain(output, *more, data=pictures) == 143
+    assert "warning: left out: " in capsys.readouterr().err
+    found = words_of(output / "run.json")["unreadable"]
+    assert found["count"] == 1
+    (pictures / "cat" / "broken.jpg").write_bytes(jpeg_bytes(drawn(1)))
+    assert pretrain(output, *more, data=pictures) == 0
+    assert words_of(output / "run.json")["unreadable"] == found
 
 
 # --- keep-lists ---
@@ -303,7 +342,40 @@ def test_a_keep_list_leaves_other_sources_alone(tmp_path: Path, table: Path) -> 
     path = keep_list(tmp_path / "keep.txt", table, ids_of(table)[:1])
     assert pretrain(tmp_path / "run", "--keep", path, "--data", "digits", data=table) == 0
     assert settings_of(tmp_path / "run")["pictures"] == 1 + 32
-    assert settings_of(tmp_path / "run")["keep"] == [str(path)]
+    assert list(settings_of(tmp_path / "run")["keep"]) == [str(path)]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_keep_lists_of_one_source_both_hold(tmp_path: Path, table: Path, turned: bool) -> None:
+    """What either takes out, for another evaluation set, is not trained on."""
+    ids = ids_of(table)
+    lists = [keep_list(tmp_path / "a.txt", table, ids[:2]), keep_list(tmp_path / "b.txt", table, ids[1:])]
+    lists = lists[::-1] if turned else lists
+    more = ("--keep", lists[0], "--keep", lists[1], "--batch-size", 1)
+    assert pretrain(tmp_path / "run", *more, data=table) == 0
+    assert settings_of(tmp_path / "run")["pictures"] == 1
+
+
+def test_two_keep_lists_that_leave_nothing_are_refused(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = ids_of(table)
+    one, other = keep_list(tmp_path / "a.txt", table, ids[:1]), keep_list(tmp_path / "b.txt", table, ids[1:])
+    message = refused(capsys, pretrain(tmp_path / "run", "--keep", one, "--keep", other, data=table))
+    assert f"the keep-lists {one} and {other} of {table} have no id in common, so nothing is left to" in message
+
+
+def test_a_keep_list_that_has_changed_is_another_setting(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output = tmp_path / "keep.txt", tmp_path / "run"
+    more = ("--keep", path, "--batch-size", 2)
+    keep_list(path, table, ids_of(table)[:2])
+    assert pretrain(output, *more, "--quiet", data=table) == 0
+    keep_list(path, table, ids_of(table)[1:])
+    capsys.readouterr()
+    message = refused(capsys, pretrain(output, *more, data=table)).replace("\n", " ")
+    assert f"holds a run with other settings: keep.{path} was sha256 " in message
 
 
 # --- what is trained ---
@@ -539,6 +611,83 @@ def test_a_finished_run_says_so(copied: Path, capsys: pytest.CaptureFixture[str]
     assert {path.name: path.stat().st_mtime_ns for path in copied.iterdir()} == before
 
 
+@pytest.mark.parametrize("stale", ["older", "of another run", "without weights", "damaged", "gone"])
+def test_a_model_that_a_finished_run_did_not_write_is_written(
+    copied: Path, trained: Path, capsys: pytest.CaptureFixture[str], stale: str
+) -> None:
+    """The run was killed between its last checkpoint and the model."""
+    described = words_of(copied / "config.json")
+    (copied / "model.safetensors").write_bytes(b"of an earlier save")
+    if stale == "older":
+        described["trained"]["steps"] = 1
+    elif stale == "of another run":
+        described["trained"]["run"] = "0123"
+    (copied / "config.json").write_text("{" if stale == "damaged" else json.dumps(described))
+    if stale in ("gone", "without weights"):
+        (copied / "model.safetensors").unlink()
+    if stale == "gone":
+        (copied / "config.json").unlink()
+    assert pretrain(copied) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{copied}: 2 steps, contrastive loss ")
+    assert f"the model in {copied} was missing or older: written from step-00000002" in err.replace("\n", "")
+    assert all(torch.equal(weights(copied)[name], value) for name, value in weights(trained).items())
+    found, right = words_of(copied / "config.json"), words_of(trained / "config.json")
+    assert found == right
+    assert pretrain(copied) == 0
+    assert "was missing or older" not in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_words_and_the_same_command_ends_the_run(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resource = pytest.importorskip("resource")
+    save = module.save_weights
+
+    def saved_on_a_full_disk(*arguments: Any) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            save(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    output = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "save_weights", saved_on_a_full_disk)
+        message = refused(capsys, pretrain(output, "--ema", 0.9)).replace("\n", " ")
+    assert f"the model in {output} cannot be written (" in message
+    assert "checkpoints that are there stay as they are. Make room and run the same command again" in message
+    assert checkpoints(output) == ["step-00000002"]
+    assert not (output / "model.safetensors").exists()
+    assert pretrain(output, "--ema", 0.9, "--quiet") == 0
+    average = load_folder(output / "checkpoints" / "step-00000002").model.state_dict()
+    assert all(torch.equal(average[name], value) for name, value in weights(output).items())
+    assert not torch.equal(average["text.embedding.weight"], weights(trained)["text.embedding.weight"])
+
+
+def test_a_run_keeps_its_id_until_it_is_begun_anew(
+    copied: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By it a log on the web tells runs apart, whose folders can have one name."""
+    asked = []
+    log = module.MetricsLog
+
+    def noted(*arguments: Any) -> Any:
+        asked.append(arguments[-1])
+        return log(*arguments)
+
+    monkeypatch.setattr(module, "MetricsLog", noted)
+    assert pretrain(copied, "--steps", 1, "--overwrite", "--quiet") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "train", interrupted_at(1, signal.SIGTERM))
+        assert pretrain(tmp_path / "other" / "first", "--quiet") == 143
+    assert pretrain(tmp_path / "other" / "first", "--quiet") == 0
+    anew, begun, gone_on = asked
+    assert begun == gone_on == words_of(tmp_path / "other" / "first" / "run.json")["id"]
+    assert len({anew, begun, words_of(trained / "run.json")["id"]}) == 3
+
+
 def test_a_finished_run_without_its_log_says_that(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (copied / "metrics.jsonl").write_text("nonsense\n")
     message = refused(capsys, pretrain(copied)).replace("\n", " ")
@@ -555,6 +704,7 @@ def test_a_finished_run_without_its_log_says_that(copied: Path, capsys: pytest.C
         (("--set", "vision.layers=2"), "model.vision.layers was 1, is 2"),
         (("--data", "digits"), "data.scenes was 1.0, is 0.5; data.digits was None, is 0.5"),
         (("--freeze", "image"), "freeze was [], is ['image']"),
+        (("--vocab-size", 64), "words was 4000, is 64"),
     ],
 )
 def test_a_run_with_other_settings_is_not_gone_on_with(
@@ -563,6 +713,50 @@ def test_a_run_with_other_settings_is_not_gone_on_with(
     message = refused(capsys, pretrain(copied, *more)).replace("\n", " ")
     assert f"{copied} holds a run with other settings: {difference}" in message
     assert "begin anew with --overwrite" in message
+
+
+def test_a_run_does_not_go_on_with_another_tokenizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of as many words, and in a file of the same name."""
+    file, output = tmp_path / "words.model", tmp_path / "run"
+    captions = ["the cat sat on the mat", "a dog ran to the sea"] * 20
+    file.write_bytes(train_sentencepiece(captions, 30))
+    more = ("--tokenizer", file, "--steps", 3, "--quiet")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "train", interrupted_at(1, signal.SIGTERM))
+        assert pretrain(output, *more) == 143
+    words = load_folder(output).model.config.text.vocab_size
+    before = file.read_bytes()
+    file.write_bytes(train_sentencepiece([codecs.encode(caption, "rot13") for caption in captions], 30))
+    assert load_sentencepiece(file, 24).vocab_size == words
+    capsys.readouterr()
+    message = refused(capsys, pretrain(output, *more)).replace("\n", " ")
+    assert f"{output} holds a run with other settings: tokenizer was sha256 " in message
+    moved = file.rename(tmp_path / "moved.model")
+    moved.write_bytes(before)
+    assert pretrain(output, *more, "--tokenizer", moved) == 0
+
+
+def test_a_tokenizer_that_was_learned_is_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the captions say by now."""
+    table, output = tmp_path / "pairs.csv", tmp_path / "run"
+    for number in range(8):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg_bytes(drawn(number)))
+
+    def describe(words: str) -> None:
+        table.write_text("image,caption\n" + "".join(f"{i}.jpg,{words} {i}\n" for i in range(8)))
+
+    describe("a very small picture of many lines")
+    more = ("--vocab-size", 32, "--steps", 3, "--quiet")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "train", interrupted_at(1, signal.SIGTERM))
+        assert pretrain(output, *more, data=table) == 143
+    before = (output / "tokenizer.model").read_bytes()
+    describe("quick brown foxes jump over every lazy dog")
+    assert pretrain(output, *more, data=table) == 0
+    assert (output / "tokenizer.model").read_bytes() == before
+    assert (output / "checkpoints" / "step-00000003" / "tokenizer.model").read_bytes() == before
 
 
 def test_nothing_to_resume_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -684,6 +878,13 @@ def test_a_dry_run_meets_the_same_mistakes(tmp_path: Path, capsys: pytest.Captur
         (("--eval-retrieval", "digits"), "no captions to look for in digits"),
     ):
         assert message in refused(capsys, pretrain(tmp_path / "run", "--dry-run", *more))
+
+
+def test_a_dry_run_takes_no_memory_for_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    monkeypatch.setattr(module, "describe_plan", lambda request, prepared, world: found.append(prepared) or "")
+    assert pretrain(tmp_path / "run", "--freeze", "image", "--checkpoint-activations", "--dry-run") == 0
+    assert all(parameter.is_meta for parameter in found[0].model.parameters())
 
 
 # --- refusals ---

@@ -33,6 +33,28 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_sigterm_changes_nothing(first: signal.Signals) -> None:
+    """Slurm sends one to every process, and torchrun sends its own on."""
+    with stop_requests(Reporter(quiet=True)) as request:
+        try:
+            for number in (first, signal.SIGTERM, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+        except KeyboardInterrupt:
+            pytest.fail("stopped at once, without saving")
+        assert request.by == first
+        assert request.agreed(SINGLE, CPU)
+
+
+def test_ctrl_c_after_sigterm_waits_for_another() -> None:
+    with stop_requests(Reporter(quiet=True)) as request:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.by == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_the_process_ends_as_the_signal_would_have_ended_it() -> None:
     with pytest.raises(KeyboardInterrupt):
         StopRequest(signal.SIGINT).leave()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -42,12 +44,19 @@ def gradients_alone() -> dict[str, Tensor]:
     return _gradients(tiny_coca().train(), Parallel.ddp, SINGLE, 1)
 
 
-def gradients_together(rank: int, size: int, folder: str) -> None:
-    """The same in every way of sharing, into a file per way."""
+@contextmanager
+def one_of(rank: int, size: int, folder: str) -> Iterator[World]:
+    """This process as one of several, which meet by the name of their folder."""
     torch.set_num_threads(1)
     rendezvous = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _port(folder)}
     os.environ.update({name: str(value) for name, value in rendezvous.items()})
     with joined_world(CPU) as world:
+        yield world
+
+
+def gradients_together(rank: int, size: int, folder: str) -> None:
+    """The same in every way of sharing, into a file per way."""
+    with one_of(rank, size, folder) as world:
         for way in ALL_WAYS:
             how, parts = way.split("-")
             found = _gradients(tiny_coca().train(), Parallel(how), world, int(parts))
