@@ -41,10 +41,10 @@ from coca_cli.model.tokenizer import ClipTokenizer
 from coca_cli.options import OptimizerChoice
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.batches import TrainingBatch, training_batches
-from coca_cli.training.distributed import SINGLE
 from coca_cli.training.mixture import Feed, Mixture
 from coca_cli.training.objective import Objective, Part, Weights, backward, pack_texts
 from coca_cli.training.optim import build_optimizer, clip_gradients
+from coca_cli.world import SINGLE
 
 RATE = 1e-4
 CONTEXT = 76

@@ -62,6 +62,27 @@ class Parallel(StrEnum):
     fsdp = "fsdp"
 
 
+class CaptionsChoice(StrEnum):
+    """Which captions of a picture are searched."""
+
+    all = "all"
+    first = "first"
+
+
+class SamplingChoice(StrEnum):
+    """Which frames of a clip are looked at."""
+
+    uniform = "uniform"
+    segments = "segments"
+
+
+class FrameMean(StrEnum):
+    """How a clip's frames become one embedding."""
+
+    mean_first = "mean-then-normalise"
+    normalise_first = "normalise-then-mean"
+
+
 class LogChoice(StrEnum):
     """Further logs of a training run."""
 
@@ -228,13 +249,33 @@ CacheDirOption = Annotated[
         "--cache-dir",
         metavar="DIR",
         envvar="COCA_CACHE",
-        help="Where class embeddings are kept between runs.",
+        help="Where embeddings are kept between runs.",
         rich_help_panel=RUN_PANEL,
     ),
 ]
 CacheOption = Annotated[
     bool,
     typer.Option("--cache/--no-cache", help="Reuse what earlier runs computed.", rich_help_panel=RUN_PANEL),
+]
+FramesOption = Annotated[
+    int,
+    typer.Option("--frames", min=1, metavar="N", help="Frames of each clip.", rich_help_panel=SOURCE_PANEL),
+]
+SamplingOption = Annotated[
+    SamplingChoice,
+    typer.Option(
+        "--sampling",
+        help="Frames of a clip: uniform from the first to the last, or the middle of equal segments (TSN).",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+FrameMeanOption = Annotated[
+    FrameMean,
+    typer.Option(
+        "--frame-mean",
+        help="Average the frames' embeddings as they are, or each at unit length; the mean is normalised either way.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
 ]
 ResultsOption = Annotated[
     Path,

@@ -16,11 +16,15 @@ from coca_cli.options import (
     BatchSizeOption,
     CacheDirOption,
     CacheOption,
+    CaptionsChoice,
     DataRootOption,
     DatasetOption,
     Device,
     DeviceOption,
     FormatOption,
+    FrameMean,
+    FrameMeanOption,
+    FramesOption,
     ImageSizeOption,
     LimitOption,
     ModelOption,
@@ -30,6 +34,8 @@ from coca_cli.options import (
     PretrainedOption,
     QuietOption,
     ResultsOption,
+    SamplingChoice,
+    SamplingOption,
     SeedOption,
     SplitOption,
     StrictOption,
@@ -87,13 +93,15 @@ def zeroshot(
     """
     from coca_cli.datasets import find_dataset
     from coca_cli.model.checkpoint import load
-    from coca_cli.model.placement import place
+    from coca_cli.model.placement import choose_device, place
     from coca_cli.progress import Reporter
     from coca_cli.reports.tables import render
     from coca_cli.store import Store
+    from coca_cli.tasks.media_features import Reading
     from coca_cli.tasks.zeroshot_run import ZeroShotRequest, check_request, run_zeroshot
+    from coca_cli.world import joined_world
 
-    store, reporter = Store(results), Reporter(quiet=quiet)
+    store = Store(results)
     request = ZeroShotRequest(
         dataset=find_dataset(dataset),
         root=data_root,
@@ -101,13 +109,100 @@ def zeroshot(
         class_names=classnames,
         templates=templates,
         predictions=predictions,
-        cache=cache_dir if cache else None,
+        reading=Reading(batch_size=batch_size, workers=workers, cache=cache_dir if cache else None),
         limit=limit,
-        batch_size=batch_size,
-        workers=workers,
         strict=strict,
         seed=seed,
     )
     check_request(request, store)
-    placed = place(load(model, pretrained, image_size), device, precision)
-    print(render(run_zeroshot(request, placed, store, reporter), format), end="")
+    with joined_world(choose_device(device)) as world:
+        placed = place(load(model, pretrained, image_size), device, precision)
+        rows = run_zeroshot(request, placed, store, Reporter(quiet=quiet or not world.first), world)
+    if world.first:
+        print(render(rows, format), end="")
+
+
+def retrieval(
+    model: ModelOption,
+    dataset: DatasetOption,
+    pretrained: PretrainedOption = None,
+    data_root: DataRootOption = DEFAULT_DATA_ROOT,
+    split: SplitOption = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How papers measure this set, such as 5k or 1k (coco), full or 1k-a (msrvtt); without it the first.",
+            rich_help_panel=SOURCE_PANEL,
+        ),
+    ] = None,
+    captions_per_image: Annotated[
+        CaptionsChoice,
+        typer.Option(help="Every caption of a picture or clip, or its first alone.", rich_help_panel=SOURCE_PANEL),
+    ] = CaptionsChoice.all,
+    prompt: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="What captions are put into, with {} in their place, such as 'a photo of {}'.",
+            rich_help_panel=SOURCE_PANEL,
+        ),
+    ] = "{}",
+    frames: FramesOption = 16,
+    sampling: SamplingOption = SamplingChoice.uniform,
+    frame_mean: FrameMeanOption = FrameMean.mean_first,
+    image_size: ImageSizeOption = None,
+    batch_size: BatchSizeOption = 64,
+    precision: PrecisionOption = Precision.auto,
+    device: DeviceOption = Device.auto,
+    workers: WorkersOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+    strict: StrictOption = False,
+    cache_dir: CacheDirOption = DEFAULT_CACHE,
+    cache: CacheOption = True,
+    results: ResultsOption = DEFAULT_RESULTS,
+    format: FormatOption = OutputFormat.table,
+    quiet: QuietOption = False,
+) -> None:
+    """Find captions by pictures or clips, and them by captions: recall at 1, 5, 10 and ranks, both ways.
+
+    Equal scores count against the model. Example: coca eval retrieval -m runs/small -d flickr30k --data-root /data
+    """
+    from coca_cli.datasets import find_dataset
+    from coca_cli.media.video import Sampling
+    from coca_cli.model.checkpoint import load
+    from coca_cli.model.placement import choose_device, place
+    from coca_cli.progress import Reporter
+    from coca_cli.reports.tables import render
+    from coca_cli.store import Store
+    from coca_cli.tasks.media_features import Reading
+    from coca_cli.tasks.retrieval_run import RetrievalRequest, run_retrieval, select_captioned
+    from coca_cli.world import joined_world
+
+    request = RetrievalRequest(
+        dataset=find_dataset(dataset),
+        root=data_root,
+        split=split,
+        protocol=protocol,
+        captions=captions_per_image,
+        prompt=prompt,
+        reading=Reading(
+            batch_size=batch_size,
+            workers=workers,
+            cache=cache_dir if cache else None,
+            sampling=Sampling(frames, sampling.value),
+            frame_mean=frame_mean,
+        ),
+        limit=limit,
+        strict=strict,
+        seed=seed,
+    )
+    store = Store(results)
+    store.check_writable()
+    select_captioned(request)
+    with joined_world(choose_device(device)) as world:
+        placed = place(load(model, pretrained, image_size), device, precision)
+        rows = run_retrieval(request, placed, store, Reporter(quiet=quiet or not world.first), world)
+    if world.first:
+        print(render(rows, format), end="")

@@ -131,6 +131,40 @@ def read_captioned(path: Path, splits: Collection[str] | None = None) -> Iterato
         yield Example(id=record.id, media=(file,), texts=record.captions)
 
 
+def read_listed(path: Path, listed: Path) -> Iterator[Example]:
+    """The pictures of a caption file whose ids stand in a list, in the list's order.
+
+    Args:
+        path: See `read_caption_json`.
+        listed: One picture a line, by its id or its file's name in the caption file; of several words the last counts.
+
+    Raises:
+        MissingFile: A file is not there, or no picture of it is found.
+        BadExample: A listed picture is not in the caption file, or twice in the list; the list is empty or no UTF-8.
+    """
+    try:
+        lines = [line.split() for line in listed.read_text(encoding="utf-8-sig").splitlines()]
+    except OSError as error:
+        raise MissingFile(f"cannot read the list of pictures {listed}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise BadExample(f"the list of pictures {listed} is not UTF-8 text ({error.reason}): save it so") from error
+    records = read_caption_json(path)
+    known = {record.file: record for record in records} | {record.id: record for record in records}
+    taken: dict[str, CaptionRecord] = {}
+    for word in (line[-1] for line in lines if line):
+        record = known.get(word)
+        if record is None:
+            raise BadExample(f"{listed} lists {word}, which {path} does not know: write its pictures' ids, one a line")
+        if record.id in taken:
+            raise BadExample(f"{listed} lists the picture {word} twice: each counts once, drop one of the lines")
+        taken[record.id] = record
+    if not taken:
+        raise BadExample(f"the list of pictures {listed} is empty: write the ids of pictures into it, one a line")
+    chosen = list(taken.values())
+    for record, file in zip(chosen, find_pictures(path, chosen), strict=True):
+        yield Example(id=record.id, media=(file,), texts=record.captions)
+
+
 def present_splits(path: Path) -> tuple[str, ...]:
     """The splits that a caption file names, in its order; none where it has no splits.
 

@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from coca_cli.datasets import DATASETS
-from coca_cli.datasets.caption_json import present_splits, read_captioned
+from coca_cli.datasets.captions import VIDEOS, open_captions
+from coca_cli.datasets.example import Dataset, Scheme
 from coca_cli.datasets.picture_sets import PictureSet, find_picture_sets, holds_shards
 from coca_cli.datasets.sources import find_source
-
-EVALUATED = ("test", "val")
-"""Splits of a caption file with splits, the first that is there is taken."""
+from coca_cli.errors import CocaError
 
 
 def find_captioned(text: str, root: Path) -> PictureSet:
@@ -32,10 +31,16 @@ def find_captioned(text: str, root: Path) -> PictureSet:
     """
     name = text.removeprefix("pairs:")
     path = Path(name).expanduser()
-    if name.partition(":")[0] in DATASETS.names() or path.suffix.lower() == ".tar" or holds_shards(path):
+    word = name.partition(":")[0]
+    if word in DATASETS.names() and _holds_clips(DATASETS.get(word)):
+        raise CocaError(f"{name} holds clips, and here pictures are looked for: name a set of pictures")
+    if word in DATASETS.names() or path.suffix.lower() == ".tar" or holds_shards(path):
         return find_picture_sets(name, root)[0]
-    if path.suffix.lower() == ".json" and path.is_file():
-        found = present_splits(path)
-        split = next((split for split in EVALUATED if split in found), None)
-        return PictureSet(name, partial(read_captioned, path, None if split is None else (split,)))
+    if path.suffix.lower() == ".json":
+        found = open_captions(name)
+        return PictureSet(name, partial(found.read, root, found.splits[0]))
     return PictureSet(name, find_source(text, root).read)
+
+
+def _holds_clips(entry: Dataset | Scheme) -> bool:
+    return entry.media == "video" if isinstance(entry, Dataset) else entry is VIDEOS

@@ -110,6 +110,21 @@ class Prompts(NamedTuple):
     templates: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A way in which papers measure retrieval on a set, by its usual name.
+
+    Attributes:
+        name: Such as 5k or 1k-a.
+        split: The split that it takes.
+        folds: In how many parts of equal size, in the split's order, the search is made; scores are their means.
+    """
+
+    name: str
+    split: str
+    folds: int = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """A benchmark: where its files lie and how they become examples.
@@ -127,6 +142,7 @@ class Dataset:
         prompts: `prompts(root)` gives class names and templates, for sets with classes.
         built_in: True when it needs no files.
         border: Pixels to cut from each side of every picture before anything else is done with it.
+        protocols: For retrieval; the first is taken unless the user names another.
     """
 
     name: str
@@ -141,6 +157,7 @@ class Dataset:
     prompts: Callable[[Path], Prompts] | None = None
     built_in: bool = False
     border: int = 0
+    protocols: tuple[Protocol, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

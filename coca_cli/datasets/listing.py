@@ -8,7 +8,7 @@ from coca_cli.datasets.example import Dataset, Scheme
 
 
 def describe_datasets(entries: Sequence[Dataset | Scheme]) -> str:
-    """One paragraph per dataset: name, task, splits, source, licence, and the files it expects.
+    """One paragraph per dataset: name, task, splits, protocols, source, licence, and the files it expects.
 
     Args:
         entries: Datasets and schemes, in the order to print.
@@ -30,7 +30,10 @@ def describe_datasets(entries: Sequence[Dataset | Scheme]) -> str:
 
 
 def _paragraph(dataset: Dataset) -> str:
-    head = f"{dataset.name}  {dataset.task}, splits {', '.join(dataset.splits)}; {dataset.source}; {dataset.licence}"
+    task = f"{dataset.task} of clips" if dataset.media == "video" else dataset.task
+    named = [protocol.name for protocol in dataset.protocols]
+    ways = f", protocols {', '.join(named)}" if named else ""
+    head = f"{dataset.name}  {task}, splits {', '.join(dataset.splits)}{ways}; {dataset.source}; {dataset.licence}"
     return head if dataset.built_in else f"{head}\n{_indent(dataset.layout)}"
 
 

@@ -21,6 +21,7 @@ Kind = Literal["pairs", "labels"]
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", PARQUET)
 # The names that the datasets and trainers of the field give these columns; the first that a table has is taken.
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "path", "file", "file_name", "filename", "img")
+VIDEO_COLUMNS = ("video", "video_path", "clip", *IMAGE_COLUMNS)
 CAPTION_COLUMNS = ("caption", "captions", "text", "title", "sentence", "description")
 LABEL_COLUMNS = ("label", "labels", "class")
 
@@ -34,6 +35,7 @@ class _Wanted(NamedTuple):
 
 
 _PICTURE = _Wanted("image", IMAGE_COLUMNS)
+_CLIP = _Wanted("video", VIDEO_COLUMNS)
 _TEXTS: dict[Kind, _Wanted] = {
     "pairs": _Wanted("caption", CAPTION_COLUMNS),
     "labels": _Wanted("label", LABEL_COLUMNS, once=True),
@@ -73,6 +75,11 @@ def read_table(path: Path, image_column: str | None = None, caption_column: str 
     return _read_tables((path,), image, texts)
 
 
+def read_video_table(path: Path) -> Iterator[Example]:
+    """The clips that a table names in one of `VIDEO_COLUMNS`, as `read_table` gives pictures."""
+    return _read_tables((path,), _CLIP, _TEXTS["pairs"])
+
+
 def read_tables(kind: Kind, paths: Sequence[Path], first: int | None = None) -> Iterator[Example]:
     """The pictures that tables name, as `read_table` gives them, with their captions or the names of their classes.
 
@@ -90,7 +97,8 @@ def _read_tables(paths: Sequence[Path], image: _Wanted, wanted: _Wanted, first: 
     for path, row in ((table, row) for table in paths for row in _rows(table, image, wanted)):
         picture = row.cells[_find_column(row, image)]
         if not isinstance(picture, str) or not picture.strip():
-            raise BadExample(f"{row.place}: the picture is {picture!r:.60}, not a path: fill it in or drop the line")
+            thing = "clip" if image is _CLIP else "picture"
+            raise BadExample(f"{row.place}: the {thing} is {picture!r:.60}, not a path: fill it in or drop the line")
         file = path.parent / picture.strip()
         _, known, labels = pictures.setdefault(_name_from(folder, file), (file, [], []))
         texts, label = _read_texts(row, wanted)

@@ -62,7 +62,6 @@ def _batches_by_length(tokens: Tensor, pad_id: int | None) -> list[Tensor]:
     return found
 
 
-@torch.inference_mode()
 def embed_pixels(placed: Placed, pixels: Tensor) -> Tensor:
     """Unit embeddings of pictures; where the GPU's memory is too small for all at once, of one half after the other.
 
@@ -73,11 +72,36 @@ def embed_pixels(placed: Placed, pixels: Tensor) -> Tensor:
     Returns:
         (B, D) fp32 on the CPU.
     """
+    return unit_length(_plain_embeddings(placed, pixels))
+
+
+@torch.inference_mode()
+def _plain_embeddings(placed: Placed, pixels: Tensor) -> Tensor:
     try:
         images = normalise(pixels.to(placed.device, non_blocking=True), placed.image).to(placed.dtype)
-        return unit_length(placed.model.embed_image(images)).cpu()
+        return placed.model.embed_image(images).float().cpu()
     except torch.OutOfMemoryError:
         if len(pixels) == 1:
             raise
     first, second = pixels.chunk(2)
-    return torch.cat([embed_pixels(placed, first), embed_pixels(placed, second)])
+    return torch.cat([_plain_embeddings(placed, first), _plain_embeddings(placed, second)])
+
+
+def embed_frames(placed: Placed, pixels: Tensor, *, normalise_first: bool = False) -> Tensor:
+    """One unit embedding per clip, the mean of its frames' embeddings.
+
+    Source: the paper's section 4.2.3 averages the embeddings of 16 frames; whether they were normalised before is not
+    said. Here the plain embeddings are averaged and the mean is normalised, unless `normalise_first`.
+
+    Args:
+        placed: The model.
+        pixels: (B, F, 3, size, size) uint8.
+        normalise_first: Give each frame's embedding unit length before the mean, so that none weighs more.
+
+    Returns:
+        (B, D) fp32 on the CPU.
+    """
+    embed = embed_pixels if normalise_first else _plain_embeddings
+    embedded = embed(placed, pixels.flatten(0, 1))  # (B x F, D)
+    frames = embedded.view(*pixels.shape[:2], -1)  # (B, F, D)
+    return unit_length(frames.mean(dim=1))

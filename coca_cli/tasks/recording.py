@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 import time
@@ -15,6 +16,14 @@ from coca_cli.model.placement import Placed
 from coca_cli.results import Result, Run, installed_versions, settings_hash, utc_now
 from coca_cli.store import Store
 from coca_cli.tasks.intervals import Estimate
+
+Score = Estimate | float
+
+
+def _in_points(score: Score) -> tuple[float, float, float]:
+    if isinstance(score, Estimate):
+        return 100 * score.value, 100 * score.low, 100 * score.high
+    return score, math.nan, math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +48,15 @@ class Evaluation:
     seed: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def record(self, store: Store, scores: Mapping[str, Estimate], n: int, skipped: Mapping[str, str]) -> list[Result]:
-        """Append one row per score, in points.
+    def record(
+        self, store: Store, scores: Mapping[str, Score], n: int | Mapping[str, int], skipped: Mapping[str, str]
+    ) -> list[Result]:
+        """Append one row per score.
 
         Args:
             store: Where to.
-            scores: Metric -> estimate in [0, 1].
-            n: Examples scored.
+            scores: Metric -> estimate in [0, 1], recorded in points; or a plain number, recorded as it is.
+            n: Examples scored; where metrics differ in that, by metric.
             skipped: Example id -> why it could not be read.
 
         Returns:
@@ -59,10 +70,10 @@ class Evaluation:
                 dataset_version=self.dataset.version,
                 split=self.split,
                 metric=metric,
-                value=100 * estimate.value,
-                low=100 * estimate.low,
-                high=100 * estimate.high,
-                n=n,
+                value=value,
+                low=low,
+                high=high,
+                n=n if isinstance(n, int) else n[metric],
                 skipped=len(skipped),
                 model=self.placed.name,
                 checkpoint=self.placed.checkpoint,
@@ -75,7 +86,7 @@ class Evaluation:
                 torch=version("torch"),
                 when=when,
             )
-            for metric, estimate in scores.items()
+            for metric, (value, low, high) in zip(scores, map(_in_points, scores.values()), strict=True)
         ]
         run = Run(
             task=self.task,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from coca_cli.errors import CocaError
 from coca_cli.tasks.intervals import Estimate, wilson
 
 RECALL_AT = (1, 5, 10)
@@ -57,30 +58,69 @@ def retrieval_ranks(images: Tensor, texts: Tensor, owner: Tensor, block: int = B
     return Ranks(before_caption + 1, before_image + 1)
 
 
-def retrieval_scores(ranks: Ranks) -> dict[str, Estimate]:
+def folded_ranks(images: Tensor, texts: Tensor, owner: Tensor, folds: int, block: int = BLOCK) -> Ranks:
+    """The places within folds: the pictures in so many consecutive parts of equal size, each searched by itself.
+
+    Args:
+        images: (n, D) fp32, unit length; n a multiple of the folds.
+        texts: (m, D) fp32, unit length, in the order of their pictures.
+        owner: (m,) int64, the picture of each text.
+        folds: How many parts; 1 searches all.
+        block: As in `retrieval_ranks`.
+
+    Raises:
+        CocaError: The pictures cannot be parted so.
+    """
+    if len(images) % folds:
+        raise CocaError(
+            f"{len(images):,} pictures cannot be parted into {folds} folds of equal size: some are missing or left out "
+            "by --limit; choose another --protocol"
+        )
+    size = len(images) // folds
+    found = []
+    for fold in range(folds):
+        inside = (owner >= fold * size) & (owner < (fold + 1) * size)
+        found.append(
+            retrieval_ranks(images[fold * size : (fold + 1) * size], texts[inside], owner[inside] - fold * size, block)
+        )
+    return Ranks(
+        torch.cat([ranks.image_to_text for ranks in found]), torch.cat([ranks.text_to_image for ranks in found])
+    )
+
+
+def retrieval_scores(ranks: Ranks, noun: str = "image") -> dict[str, Estimate]:
     """Recall at 1, 5 and 10 both ways, in [0, 1] with 95 % intervals.
 
     Recall@k is, as in the papers on CLIP, the part of the pictures with at least one of their captions among the first
     k, and the part of the captions with their picture among the first k.
+
+    Args:
+        ranks: From `retrieval_ranks` or `folded_ranks`.
+        noun: What the pictures are called: image or video.
     """
     return {
         f"{name} recall@{k}": wilson(int((found <= k).sum()), len(found))
-        for name, found in _by_name(ranks).items()
+        for name, found in _by_name(ranks, noun).items()
         for k in RECALL_AT
     }
 
 
-def rank_statistics(ranks: Ranks) -> dict[str, float]:
+def rank_statistics(ranks: Ranks, noun: str = "image") -> dict[str, float]:
     """Median and mean rank both ways; of an even number of ranks the median is the mean of the middle two."""
     statistics = {}
-    for name, found in _by_name(ranks).items():
-        statistics[f"{name} median rank"] = float(found.double().quantile(0.5))
+    for name, found in _by_name(ranks, noun).items():
+        statistics[f"{name} median rank"] = float(found.double().median() if len(found) % 2 else _middle(found))
         statistics[f"{name} mean rank"] = float(found.double().mean())
     return statistics
 
 
-def _by_name(ranks: Ranks) -> dict[str, Tensor]:
-    return {"image-to-text": ranks.image_to_text, "text-to-image": ranks.text_to_image}
+def _middle(found: Tensor) -> float:
+    half = found.sort().values[len(found) // 2 - 1 : len(found) // 2 + 1]
+    return float(half.double().mean())
+
+
+def _by_name(ranks: Ranks, noun: str) -> dict[str, Tensor]:
+    return {f"{noun}-to-text": ranks.image_to_text, f"text-to-{noun}": ranks.text_to_image}
 
 
 def _blocks(n: int, m: int, block: int) -> Iterator[tuple[slice, slice]]:

@@ -12,14 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from coca_cli.datasets.example import Prompts
+from coca_cli.datasets.example import Example, Prompts
 from coca_cli.errors import CocaError
-from coca_cli.media.batches import Batch
 from coca_cli.model.baselines import unit_length
 from coca_cli.model.placement import Placed
 from coca_cli.tasks.classification import Ranking, classification_scores, rank_classes
-from coca_cli.tasks.embedding import embed_pixels, embed_texts
+from coca_cli.tasks.embedding import embed_texts
+from coca_cli.tasks.features import Features
 from coca_cli.tasks.intervals import Estimate
+
+ROWS = 1024
+"""Pictures that are compared with all classes at once."""
 
 
 class ZeroShot(NamedTuple):
@@ -74,13 +77,26 @@ def class_logits(images: Tensor, classifier: Tensor) -> Tensor:
     return 100.0 * images @ classifier.T
 
 
-def evaluate(placed: Placed, classifier: Tensor, batches: Iterable[Batch]) -> ZeroShot:
+def check_labels(examples: Iterable[Example], n_classes: int) -> None:
+    """See that every example has a class.
+
+    Raises:
+        CocaError: A label has no class name.
+    """
+    for example in examples:
+        if example.label is None or not 0 <= example.label < n_classes:
+            raise CocaError(
+                f"example {example.id} has the class number {example.label}, but there are {n_classes} class "
+                "names; --classnames must name every class of the dataset, in its order"
+            )
+
+
+def evaluate(classifier: Tensor, embedded: Iterable[Features]) -> ZeroShot:
     """Classify every labelled picture.
 
     Args:
-        placed: The model.
         classifier: (classes, D) from `build_classifier`.
-        batches: Pictures whose examples have labels.
+        embedded: Examples with labels and their unit embeddings, in as many parts as one likes.
 
     Raises:
         CocaError: There is nothing to score, or a label has no class.
@@ -89,16 +105,11 @@ def evaluate(placed: Placed, classifier: Tensor, batches: Iterable[Batch]) -> Ze
     ids: list[str] = []
     labels: list[int] = []
     rankings: list[Ranking] = []
-    for batch in batches:
-        for example in batch.examples:
-            if example.label is None or not 0 <= example.label < n_classes:
-                raise CocaError(
-                    f"example {example.id} has the class number {example.label}, but there are {n_classes} class "
-                    "names; --classnames must name every class of the dataset, in its order"
-                )
-            ids.append(example.id)
-            labels.append(example.label)
-        rankings.append(rank_classes(class_logits(embed_pixels(placed, batch.pixels), classifier)))
+    for examples, images in embedded:
+        check_labels(examples, n_classes)
+        ids += [example.id for example in examples]
+        labels += [example.label for example in examples if example.label is not None]
+        rankings += [rank_classes(class_logits(rows, classifier)) for rows in images.split(ROWS) if len(rows)]
     if not ids:
         raise CocaError("nothing to score: no labelled picture was found; look at the split and at --limit")
     ranking = Ranking(torch.cat([r.classes for r in rankings]), torch.cat([r.scores for r in rankings]))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from coca_cli.datasets.example import Dataset, Prompts
 from coca_cli.datasets.selection import select_labelled, select_prompts
-from coca_cli.media.batches import Skipped, batches
+from coca_cli.media.batches import Skipped
 from coca_cli.model.placement import Placed
 from coca_cli.progress import Reporter
 from coca_cli.results import Result
 from coca_cli.store import Store
-from coca_cli.tasks.classifier_cache import cached_classifier, classifier_path
+from coca_cli.tasks.media_features import Reading, embed_media
 from coca_cli.tasks.predictions import check_predictions_path, write_predictions
 from coca_cli.tasks.recording import Evaluation
-from coca_cli.tasks.zeroshot import build_classifier, evaluate
+from coca_cli.tasks.text_cache import cached_texts, texts_path
+from coca_cli.tasks.zeroshot import build_classifier, check_labels, evaluate
+from coca_cli.world import SINGLE, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +33,8 @@ class ZeroShotRequest:
         class_names: A file with other class names.
         templates: A file with other templates.
         predictions: A file for what was said of each example.
-        cache: Where class embeddings are kept; None for nowhere.
+        reading: How pictures become embeddings.
         limit: The first so many examples.
-        batch_size: Pictures in one forward pass.
-        workers: Decoding threads.
         strict: Stop at the first unreadable picture.
         seed: Written into the rows; nothing here is random.
     """
@@ -45,10 +45,8 @@ class ZeroShotRequest:
     class_names: Path | None = None
     templates: Path | None = None
     predictions: Path | None = None
-    cache: Path | None = None
+    reading: Reading = field(default_factory=Reading)
     limit: int | None = None
-    batch_size: int = 64
-    workers: int | None = None
     strict: bool = False
     seed: int = 0
 
@@ -66,11 +64,13 @@ def check_request(request: ZeroShotRequest, store: Store) -> None:
     select_prompts(request.dataset, request.root, request.class_names, request.templates)
 
 
-def run_zeroshot(request: ZeroShotRequest, placed: Placed, store: Store, reporter: Reporter) -> list[Result]:
+def run_zeroshot(
+    request: ZeroShotRequest, placed: Placed, store: Store, reporter: Reporter, world: World = SINGLE
+) -> list[Result]:
     """Evaluate and record.
 
     Returns:
-        The rows that were appended to the store.
+        The rows that the first process appended to the store; none on others.
 
     Raises:
         CocaError: Data or words are missing or broken; see the functions called.
@@ -88,18 +88,13 @@ def run_zeroshot(request: ZeroShotRequest, placed: Placed, store: Store, reporte
         seed=request.seed,
         settings={"prompts": prompts._asdict(), "limit": request.limit, "image": placed.image.size},
     )
-    classifier = _classifier(request.cache, placed, prompts, reporter)
+    check_labels(examples, len(prompts.class_names))
     skipped = Skipped(strict=request.strict)
-    stream = batches(
-        examples,
-        placed.image,
-        batch_size=request.batch_size,
-        skipped=skipped,
-        workers=request.workers,
-        border=dataset.border,
-    )
-    shown = reporter.track(stream, total=len(examples), label=f"{dataset.name} {split}", size=lambda b: len(b.examples))
-    outcome = evaluate(placed, classifier, shown)
+    embedded = embed_media(dataset, split, examples, placed, request.reading, skipped, reporter, world)
+    if not world.first:
+        return []
+    classifier = _classifier(request.reading.cache, placed, prompts, reporter)
+    outcome = evaluate(classifier, [embedded])
     for reason in list(skipped.reasons.values())[:10]:
         reporter.warn(f"left out: {reason}")
     rows = evaluation.record(store, outcome.scores, len(outcome.ids), skipped.reasons)
@@ -118,5 +113,5 @@ def _classifier(cache: Path | None, placed: Placed, prompts: Prompts, reporter: 
 
     if cache is None:
         return build()
-    path = classifier_path(cache, placed, prompts)
-    return cached_classifier(path, len(prompts.class_names), build, reporter.warn)
+    path = texts_path(cache, placed, "classifiers", prompts)
+    return cached_texts(path, len(prompts.class_names), build, reporter.warn)

@@ -16,8 +16,8 @@ from coca_cli.errors import BadExample
 from coca_cli.media.batches import default_workers
 from coca_cli.media.images import ImageSettings, read_image
 from coca_cli.training.augment import Augmentation
-from coca_cli.training.distributed import SINGLE, World
 from coca_cli.training.mixture import Draw, Mixture
+from coca_cli.world import SINGLE, World
 
 BATCHES_AHEAD = 3
 SUBSTITUTES = 20

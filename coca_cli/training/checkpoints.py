@@ -25,8 +25,8 @@ from coca_cli.model.checkpoint import save_description
 from coca_cli.model.coca import CoCa
 from coca_cli.model.sharded_weights import AVERAGE, MODEL, read_shards, write_shards
 from coca_cli.model.tokenizer import Tokenizer
-from coca_cli.training.distributed import World, gather_all
 from coca_cli.training.ema import Ema
+from coca_cli.world import World, gather_all
 
 CHECKPOINTS = "checkpoints"
 STATE_FILE = "state.json"

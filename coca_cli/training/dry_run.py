@@ -10,13 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from coca_cli.options import Parallel
-from coca_cli.training.distributed import World
 from coca_cli.training.memory import Memory, estimate_memory
 from coca_cli.training.mixture import Draw, Feed
 from coca_cli.training.objective import pack_texts
 from coca_cli.training.optim import learning_rate_at
 from coca_cli.training.pretrain_request import PretrainRequest
 from coca_cli.training.pretrain_setup import Prepared
+from coca_cli.world import World
 
 SAMPLES = 5
 TEXTS_MEASURED = 512

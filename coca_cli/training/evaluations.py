@@ -21,7 +21,8 @@ from coca_cli.media.images import normalise
 from coca_cli.model.baselines import unit_length
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed
-from coca_cli.tasks.embedding import embed_texts
+from coca_cli.tasks.embedding import embed_pixels, embed_texts
+from coca_cli.tasks.features import Features
 from coca_cli.tasks.retrieval import retrieval_ranks, retrieval_scores
 from coca_cli.tasks.zeroshot import build_classifier, evaluate
 from coca_cli.training.losses import summed_caption_loss
@@ -113,7 +114,8 @@ def _score_zeroshot(placed: Placed, one: ZeroShotSet, workers: int | None) -> di
         workers=workers,
         border=one.dataset.border,
     )
-    outcome = evaluate(placed, build_classifier(placed, one.prompts), stream)
+    embedded = (Features(batch.examples, embed_pixels(placed, batch.pixels)) for batch in stream)
+    outcome = evaluate(build_classifier(placed, one.prompts), embedded)
     return {name: 100 * estimate.value for name, estimate in outcome.scores.items()}
 
 

@@ -21,10 +21,11 @@ from coca_cli.options import DecayChoice, OptimizerChoice, Parallel
 from coca_cli.progress import Reporter
 from coca_cli.training.batches import Position, TrainingBatch
 from coca_cli.training.checkpoints import TrainingState
-from coca_cli.training.distributed import World, average_whole_gradients, gather_texts
+from coca_cli.training.distributed import average_whole_gradients, gather_texts
 from coca_cli.training.objective import Losses, Part, Weights, backward, pack_texts
 from coca_cli.training.optim import clip_gradients, learning_rate_at
 from coca_cli.training.utilisation import StepCost
+from coca_cli.world import World
 
 BAD_BATCH_FILE = "bad_batch.json"
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coca_cli.training.distributed import SINGLE, World, gather_rows
+from coca_cli.training.distributed import gather_rows
+from coca_cli.world import SINGLE, World
 
 CHUNK_LOGITS = 2**23
 """Logits that stand in fp32 at one time: 32 MiB."""

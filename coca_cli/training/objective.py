@@ -14,8 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 from coca_cli.media.images import normalise
 from coca_cli.model.coca import CoCa
 from coca_cli.model.text import text_lengths, trim_tokens
-from coca_cli.training.distributed import SINGLE, World, sum_over
+from coca_cli.training.distributed import sum_over
 from coca_cli.training.losses import contrastive_loss, summed_caption_loss
+from coca_cli.world import SINGLE, World
 
 
 class PackedTexts(NamedTuple):

@@ -31,7 +31,7 @@ from coca_cli.training.checkpoints import (
     save_checkpoint,
     whole_weights,
 )
-from coca_cli.training.distributed import World, joined_world, local_device, parallelise, tell_all, wait_for_all
+from coca_cli.training.distributed import parallelise
 from coca_cli.training.dry_run import describe_plan
 from coca_cli.training.ema import Ema
 from coca_cli.training.evaluations import EvaluationSet, open_sets, score
@@ -46,6 +46,7 @@ from coca_cli.training.run_file import RUN_FILE, RunFile, read_run_file
 from coca_cli.training.stopping import stop_requests
 from coca_cli.training.unreadable import checked_batches
 from coca_cli.training.utilisation import measured_peak, step_cost
+from coca_cli.world import World, joined_world, local_device, tell_all, wait_for_all
 
 BEST = "best"
 WARNINGS = 10

@@ -13,7 +13,8 @@ from typing import NoReturn
 import torch
 
 from coca_cli.progress import Reporter
-from coca_cli.training.distributed import World, sum_over
+from coca_cli.training.distributed import sum_over
+from coca_cli.world import World
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

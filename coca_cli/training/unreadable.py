@@ -11,8 +11,9 @@ from coca_cli.errors import BadExample, CocaError
 from coca_cli.media.batches import EARLY_CHECK, MAX_UNREADABLE, Skipped
 from coca_cli.tasks.intervals import wilson
 from coca_cli.training.batches import TrainingBatch
-from coca_cli.training.distributed import World, gather_all, sum_over
+from coca_cli.training.distributed import sum_over
 from coca_cli.training.mixture import Mixture
+from coca_cli.world import World, gather_all
 
 
 def checked_batches(

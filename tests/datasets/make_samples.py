@@ -1,4 +1,4 @@
-"""Writes tests/samples: each dataset's real layout, with a few tiny drawn pictures in it.
+"""Writes tests/samples: each dataset's real layout, with a few tiny drawn pictures or clips in it.
 
 Run it as `python tests/datasets/make_samples.py` after a change here; what it writes is committed.
 """
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -68,6 +69,26 @@ OBJECTNET_MAPPINGS = {
         "analog clock",
         "digital clock",
     ),
+}
+COCO = (
+    ("val2014/COCO_val2014_000000391895.jpg", "test"),
+    ("train2014/COCO_train2014_000000057870.jpg", "train"),
+    ("val2014/COCO_val2014_000000060623.jpg", "restval"),
+    ("val2014/COCO_val2014_000000522418.jpg", "val"),
+    ("val2014/COCO_val2014_000000184613.jpg", "test"),
+)
+FLICKR30K = (("1000092795.jpg", "train"), ("1007129816.jpg", "test"), ("1018148011.jpg", "val"))
+FLICKR8K = (
+    ("2513260012_03d33305cf.jpg", "train"),
+    ("3385593926_d3e9c21170.jpg", "test"),
+    ("2903617548_d3e38d7f88.jpg", "val"),
+)
+MSRVTT = {"video0": "train", "video6513": "validate", "video7010": "test", "video7020": "test", "video9770": "test"}
+MSVD = {
+    "mv89psg6zh4_33_46": "train",
+    "-4wsuPCjDBc_5_15": "val",
+    "WPG-BIWOrG4_21_26": "test",
+    "UgUFP5baQ9Y_0_7": "test",
 }
 
 
@@ -144,6 +165,89 @@ def save_cifar100(folder: Path, class_names: list[str]) -> None:
     (folder / "meta").write_bytes(python2_pickle({"fine_label_names": class_names}))
 
 
+def karpathy(dataset: str, pictures: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """Karpathy's file of pictures, each with its split and two captions; COCO's are in folders and numbered."""
+    images = []
+    for number, (name, split) in enumerate(pictures):
+        folder, _, file = name.rpartition("/")
+        raw = [f"A drawn picture for {split}, number {number}.", f"colours in a square , number {number} ."]
+        sentids = [2 * number, 2 * number + 1]
+        sentences = [
+            {"tokens": text.lower().rstrip(". ").split(), "raw": text, "imgid": number, "sentid": sentid}
+            for text, sentid in zip(raw, sentids, strict=True)
+        ]
+        coco = {"filepath": folder, "cocoid": int(file[-16:-4])} if folder else {}
+        images.append(
+            coco | {"sentids": sentids, "imgid": number, "sentences": sentences, "split": split, "filename": file}
+        )
+    return {"images": images, "dataset": dataset}
+
+
+def save_karpathy(folder: Path, dataset: str, pictures: tuple[tuple[str, str], ...], below: str = "") -> None:
+    """A set with Karpathy's splits, its pictures in a folder of that name."""
+    save_pictures(folder / below, tuple(name for name, _ in pictures))
+    save_text(folder / f"dataset_{dataset}.json", json.dumps(karpathy(dataset, pictures), indent=1))
+
+
+def save_text(file: Path, text: str) -> None:
+    """A text that ends in a line break."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
+
+
+def save_clip(file: Path, seed: int) -> None:
+    """Four frames of a square that moves, an eighth of a second each."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(file, "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width = stream.height = 32
+        for number in range(4):
+            frame = av.VideoFrame.from_ndarray(np.roll(gradient(seed, 32), 4 * number, axis=1), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def msrvtt() -> dict[str, Any]:
+    """The annotation file of MSR-VTT, each video with two captions."""
+    videos = [
+        {
+            "category": 9,
+            "url": "https://www.youtube.com/watch?v=drawn",
+            "video_id": video,
+            "start time": 137.72,
+            "end time": 149.44,
+            "split": split,
+            "id": number,
+        }
+        for number, (video, split) in enumerate(MSRVTT.items())
+    ]
+    sentences = [
+        {"caption": f"{words} in {video}", "video_id": video, "sen_id": number}
+        for number, (words, video) in enumerate((w, v) for w in ("a square moves", "colours flow") for v in MSRVTT)
+    ]
+    return {"info": {"description": "a small sample"}, "videos": videos, "sentences": sentences}
+
+
+def save_msrvtt(folder: Path) -> None:
+    """MSR-VTT with two of its test videos in 1k-A."""
+    save_text(folder / "MSRVTT_data.json", json.dumps(msrvtt(), indent=1))
+    rows = ("ret0,msr9770,video9770,a square moves", 'ret1,msr7020,video7020,"colours, and they flow"')
+    save_text(folder / "MSRVTT_JSFUSION_test.csv", "\n".join(("key,vid_key,video_id,sentence", *rows)))
+    for seed, video in enumerate(MSRVTT, start=1):
+        save_clip(folder / "videos/all" / f"{video}.mp4", seed)
+
+
+def save_msvd(folder: Path) -> None:
+    """MSVD with its remarks, and a list of clips per split."""
+    remarks = ("# descriptions of drawn clips", "# each line: clip, description", "")
+    captions = [f"{clip} {words}" for clip in MSVD for words in ("a square is moving", "colours are flowing")]
+    save_text(folder / "AllVideoDescriptions.txt", "\n".join((*remarks, *captions)))
+    for split in ("train", "val", "test"):
+        save_text(folder / f"{split}_list.txt", "\n".join(clip for clip, part in MSVD.items() if part == split))
+    for seed, clip in enumerate(MSVD, start=1):
+        save_clip(folder / "YouTubeClips" / f"{clip}.avi", seed)
+
+
 def main(samples: Path = SAMPLES) -> None:
     """Write every sample below the folder."""
     save_pictures(samples / "imagenet", IMAGENET)
@@ -157,6 +261,11 @@ def main(samples: Path = SAMPLES) -> None:
     facts = Path(__file__).parents[2] / "coca_cli/datasets/facts/cifar100_classes.txt"
     class_names = [line for line in facts.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     save_cifar100(samples / "cifar100/cifar100/cifar-100-python", class_names)
+    save_karpathy(samples / "coco/coco", "coco", COCO)
+    save_karpathy(samples / "flickr30k/flickr30k", "flickr30k", FLICKR30K, "flickr30k-images")
+    save_karpathy(samples / "flickr8k/flickr8k", "flickr8k", FLICKR8K, "Flicker8k_Dataset")
+    save_msrvtt(samples / "msrvtt/msrvtt")
+    save_msvd(samples / "msvd/msvd")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coca_cli.datasets.captioned import find_captioned
-from coca_cli.errors import MissingFile
+from coca_cli.errors import CocaError, MissingFile
 from tests.datasets.test_shards import write_shard
 from tests.pictures import drawn, jpeg_bytes
 
@@ -48,6 +48,21 @@ def test_a_table_gives_all(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg_bytes(drawn(1, (20, 20))))
     (tmp_path / "a.csv").write_text("image,caption\na.jpg,one\na.jpg,two\n")
     assert texts(tmp_path / "a.csv") == ["one", "two"]
+
+
+def test_a_scheme_gives_its_evaluated_split(tmp_path: Path) -> None:
+    pictures = []
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.jpg").write_bytes(jpeg_bytes(drawn(1, (20, 20))))
+        pictures.append({"filename": f"{split}.jpg", "split": split, "sentences": [{"raw": split}]})
+    (tmp_path / "own.json").write_text(json.dumps({"images": pictures}))
+    assert texts(f"captions:{tmp_path}/own.json") == texts(tmp_path / "own.json") == ["val"]
+
+
+@pytest.mark.parametrize("name", ["msrvtt", "msvd", "videos:own.csv"])
+def test_clips_are_refused(name: str) -> None:
+    with pytest.raises(CocaError, match=f"{name} holds clips, and here pictures are looked for: name a set"):
+        find_captioned(name, Path("nowhere"))
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:

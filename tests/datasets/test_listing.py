@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from coca_cli.cli import main
 from coca_cli.datasets import DATASETS
-from coca_cli.datasets.example import Dataset, Example, Scheme
+from coca_cli.datasets.example import Dataset, Example, Protocol, Scheme
 from coca_cli.datasets.listing import describe_datasets
 
 
@@ -25,6 +26,16 @@ def dataset(name: str, layout: str, *, built_in: bool) -> Dataset:
         layout=layout,
         read=read,
         built_in=built_in,
+    )
+
+
+def test_clips_and_protocols_are_told() -> None:
+    protocols = (Protocol("full", "test"), Protocol("half", "test", folds=2))
+    clips = replace(
+        dataset("clips", "clips/*.mp4", built_in=False), media="video", task="captions", protocols=protocols
+    )
+    assert "\nclips  captions of clips, splits test, train, protocols full, half; a paper; CC0\n" in describe_datasets(
+        [clips]
     )
 
 

@@ -12,5 +12,6 @@ def test_samples_are_what_the_script_writes(tmp_path: Path) -> None:
     assert len(written) > 30
     for name, file in written.items():
         assert (SAMPLES / name).is_file(), f"run tests/datasets/make_samples.py: {name} is not committed"
-        if not name.suffix or name.suffix == ".json":  # the encoding of pictures changes with the version of Pillow
+        # The encoding of pictures and clips changes with the versions of the libraries.
+        if name.suffix in ("", ".json", ".txt", ".csv"):
             assert (SAMPLES / name).read_bytes() == file.read_bytes()

@@ -13,11 +13,12 @@ from open_clip.coca_model import CoCa as OpenClipCoCa
 from torch import Tensor
 
 from coca_cli.datasets.example import Example, Pixels, Prompts
-from coca_cli.media.batches import Batch
 from coca_cli.media.images import normalise
 from coca_cli.model.placement import Placed
 from coca_cli.model.tokenizer import ClipTokenizer
 from coca_cli.tasks.classification import classification_scores, rank_classes
+from coca_cli.tasks.embedding import embed_pixels
+from coca_cli.tasks.features import Features
 from coca_cli.tasks.zeroshot import build_classifier, class_logits, evaluate
 from tests.parity.open_clip_models import narrow_l14, random_pair
 
@@ -140,11 +141,11 @@ def test_a_whole_evaluation_is_equal(peer: ModuleType, models: tuple[OpenClipCoC
     logits, expected = their_evaluation(peer, theirs, normalise(pixels, placed.image), labels, prompts)
 
     examples = [Example(str(i), (Pixels(pixels[i].numpy(), str(i)),), int(label)) for i, label in enumerate(labels)]
-    batches = [
-        Batch(part, examples[start : start + 30])
+    embedded = [
+        Features(examples[start : start + 30], embed_pixels(placed, part))
         for start, part in zip(range(0, 100, 30), pixels.split(30), strict=True)
     ]
-    outcome = evaluate(placed, build_classifier(placed, prompts), batches)
+    outcome = evaluate(build_classifier(placed, prompts), embedded)
 
     assert torch.equal(outcome.ranking.classes, logits.topk(min(5, classes)).indices)
     torch.testing.assert_close(outcome.ranking.scores, logits.topk(min(5, classes)).values, atol=1e-3, rtol=0)

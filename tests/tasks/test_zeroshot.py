@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from coca_cli.datasets.example import Example, Prompts
 from coca_cli.errors import CocaError
-from coca_cli.media.batches import Batch
 from coca_cli.tasks.embedding import embed_pixels, embed_texts
+from coca_cli.tasks.features import Features
 from coca_cli.tasks.zeroshot import build_classifier, class_logits, evaluate, write_prompts
 from tests.tasks.tiny import tiny_placed
 
@@ -46,11 +46,12 @@ def test_logits_are_100_times_the_cosine() -> None:
     torch.testing.assert_close(class_logits(images, classes), torch.tensor([[100.0, 0, -100], [60, 80, -60]]))
 
 
-def batches_of(labels: Sequence[int | None], size: int) -> list[Batch]:
+def embedded(labels: Sequence[int | None], size: int) -> list[Features]:
     pixels = torch.randint(0, 256, (len(labels), 3, 16, 16), generator=torch.Generator().manual_seed(1))
     examples = [Example(f"picture {i}", (Path("none"),), label) for i, label in enumerate(labels)]
     groups = [slice(start, start + size) for start in range(0, len(labels), size)]
-    return [Batch(pixels[group].to(torch.uint8), examples[group]) for group in groups]
+    images = embed_pixels(tiny_placed(), pixels.to(torch.uint8))
+    return [Features(examples[group], images[group]) for group in groups]
 
 
 def classifier_of(n: int) -> torch.Tensor:
@@ -58,10 +59,10 @@ def classifier_of(n: int) -> torch.Tensor:
 
 
 def test_every_picture_gets_its_nearest_classes() -> None:
-    placed, classifier = tiny_placed(), classifier_of(7)
-    (batch,) = batches_of([0, 3, 6, 2, 2, 1], size=6)
-    outcome = evaluate(placed, classifier, [batch])
-    logits = 100 * embed_pixels(placed, batch.pixels) @ classifier.T
+    classifier = classifier_of(7)
+    (all_at_once,) = embedded([0, 3, 6, 2, 2, 1], size=6)
+    outcome = evaluate(classifier, [all_at_once])
+    logits = 100 * all_at_once.features @ classifier.T
     assert outcome.ids == [f"picture {i}" for i in range(6)]
     assert outcome.labels.tolist() == [0, 3, 6, 2, 2, 1]
     assert torch.equal(outcome.ranking.classes, logits.argsort(dim=1, descending=True)[:, :5])
@@ -74,9 +75,9 @@ def test_every_picture_gets_its_nearest_classes() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_the_size_of_batches_moves_nothing(size: int) -> None:
-    placed, classifier, labels = tiny_placed(), classifier_of(7), [0, 3, 6, 2, 2, 1]
-    whole = evaluate(placed, classifier, batches_of(labels, 6))
-    parts = evaluate(placed, classifier, batches_of(labels, size))
+    classifier, labels = classifier_of(7), [0, 3, 6, 2, 2, 1]
+    whole = evaluate(classifier, embedded(labels, 6))
+    parts = evaluate(classifier, embedded(labels, size))
     assert parts.ids == whole.ids
     assert torch.equal(parts.ranking.classes, whole.ranking.classes)
     assert parts.scores == whole.scores
@@ -86,9 +87,9 @@ def test_the_size_of_batches_moves_nothing(size: int) -> None:
 def test_a_label_without_a_class_is_refused(label: int | None) -> None:
     message = f"example picture 1 has the class number {label}, but there are 3 class names; --classnames must name"
     with pytest.raises(CocaError, match=message):
-        evaluate(tiny_placed(), classifier_of(3), batches_of([0, label], 2))
+        evaluate(classifier_of(3), embedded([0, label], 2))
 
 
 def test_nothing_to_score_is_an_error() -> None:
     with pytest.raises(CocaError, match="nothing to score: no labelled picture was found"):
-        evaluate(tiny_placed(), classifier_of(3), [])
+        evaluate(classifier_of(3), [])

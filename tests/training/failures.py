@@ -20,10 +20,10 @@ from coca_cli.options import OptimizerChoice
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.batches import training_batches
 from coca_cli.training.checkpoints import TrainingState, save_checkpoint
-from coca_cli.training.distributed import SINGLE, World, wait_for_all
 from coca_cli.training.mixture import Feed, Mixture
 from coca_cli.training.optim import build_optimizer
 from coca_cli.training.unreadable import checked_batches
+from coca_cli.world import SINGLE, World, wait_for_all
 from tests.tasks.tiny import CONTEXT, tiny_coca
 from tests.training.pictures import broken, pairs, with_broken
 from tests.training.worlds import one_of

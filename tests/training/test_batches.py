@@ -16,8 +16,8 @@ from coca_cli.media.images import ImageSettings
 from coca_cli.training import mixture as module
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.batches import BATCHES_AHEAD, TrainingBatch, training_batches
-from coca_cli.training.distributed import World
 from coca_cli.training.mixture import Feed, Mixture, share_out
+from coca_cli.world import World
 from tests.training.pictures import broken, examples_of, pairs, stream, with_broken
 
 SETTINGS = ImageSettings(size=8)

@@ -23,9 +23,9 @@ from coca_cli.training.checkpoints import (
     save_checkpoint,
     whole_weights,
 )
-from coca_cli.training.distributed import SINGLE
 from coca_cli.training.ema import Ema
 from coca_cli.training.optim import build_optimizer
+from coca_cli.world import SINGLE
 from tests.tasks.tiny import CONTEXT, tiny_coca
 
 TOKENIZER = ClipTokenizer(CONTEXT)

@@ -12,8 +12,9 @@ import torch.multiprocessing
 from coca_cli.errors import CocaError
 from coca_cli.model.checkpoint import load_folder
 from coca_cli.options import Parallel
-from coca_cli.training.distributed import SINGLE, parallelise
+from coca_cli.training.distributed import parallelise
 from coca_cli.training.objective import Objective
+from coca_cli.world import SINGLE
 from tests.tasks.tiny import tiny_coca
 from tests.training.runs import losses, run_whole, words
 from tests.training.worlds import ALL_WAYS, gradients_alone, gradients_together

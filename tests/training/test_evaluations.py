@@ -16,6 +16,8 @@ from coca_cli.media.batches import Skipped, batches
 from coca_cli.media.images import normalise
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed
+from coca_cli.tasks.embedding import embed_pixels
+from coca_cli.tasks.features import Features
 from coca_cli.tasks.zeroshot import build_classifier, evaluate
 from coca_cli.training import evaluations as module
 from coca_cli.training.evaluations import PairSet, ZeroShotSet, open_sets, score
@@ -93,7 +95,8 @@ def test_zero_shot_scores_are_those_of_the_benchmark(placed: Placed) -> None:
     assert isinstance(one, ZeroShotSet)
     found = score(placed, [one], workers=0)
     data = batches(one.examples, placed.image, batch_size=7, skipped=Skipped(), workers=0, border=one.dataset.border)
-    expected = evaluate(placed, build_classifier(placed, one.prompts), data).scores
+    embedded = [Features(batch.examples, embed_pixels(placed, batch.pixels)) for batch in data]
+    expected = evaluate(build_classifier(placed, one.prompts), embedded).scores
     assert found == pytest.approx(
         {"score": 100 * expected["top-1"].value}
         | {f"digits {name}": 100 * estimate.value for name, estimate in expected.items()}

@@ -25,13 +25,13 @@ from coca_cli.progress import Reporter
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.batches import Position, TrainingBatch, training_batches
 from coca_cli.training.checkpoints import TrainingState
-from coca_cli.training.distributed import SINGLE
 from coca_cli.training.ema import Ema
 from coca_cli.training.loop import Execution, Recipe, StepReport, split_batch, train
 from coca_cli.training.mixture import Feed, Mixture
 from coca_cli.training.objective import Objective
 from coca_cli.training.optim import build_optimizer, learning_rate_at
 from coca_cli.training.utilisation import StepCost
+from coca_cli.world import SINGLE
 from tests.training.pictures import pairs
 
 ONE_LAYER = ("vision.layers=1", "text.unimodal_layers=1", "text.multimodal_layers=1")

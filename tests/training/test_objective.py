@@ -7,8 +7,8 @@ from torch import Tensor
 
 from coca_cli.media.images import normalise
 from coca_cli.model.coca import CoCa
-from coca_cli.training.distributed import SINGLE
 from coca_cli.training.objective import Losses, Objective, Weights, backward, pack_texts
+from coca_cli.world import SINGLE
 from tests.tasks.tiny import LetterTokenizer, tiny_coca
 from tests.training.worlds import TEXTS, parts_of
 

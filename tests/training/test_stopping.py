@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from coca_cli.progress import Reporter
-from coca_cli.training.distributed import SINGLE
 from coca_cli.training.stopping import StopRequest, stop_requests
+from coca_cli.world import SINGLE
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,9 @@ from coca_cli.media.batches import Skipped
 from coca_cli.media.images import ImageSettings
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.batches import Position, TrainingBatch, training_batches
-from coca_cli.training.distributed import SINGLE
 from coca_cli.training.mixture import Feed, Mixture
 from coca_cli.training.unreadable import checked_batches
+from coca_cli.world import SINGLE
 from tests.training.pictures import broken, examples_of, pairs, stream, with_broken
 
 CPU = torch.device("cpu")

@@ -13,15 +13,10 @@ from torch.distributed.tensor import DTensor
 
 from coca_cli.model.coca import CoCa
 from coca_cli.options import Parallel
-from coca_cli.training.distributed import (
-    SINGLE,
-    World,
-    average_whole_gradients,
-    joined_world,
-    parallelise,
-)
+from coca_cli.training.distributed import average_whole_gradients, parallelise
 from coca_cli.training.objective import Objective, Part, Weights, backward, pack_texts
 from coca_cli.training.optim import clip_gradients
+from coca_cli.world import SINGLE, World, joined_world
 from tests.tasks.tiny import LetterTokenizer, tiny_coca
 
 TEXTS = ("a cat", "the dog", "fox", "b", "quick brown", "xy", "", "over the lazy dog")

@@ -1,0 +1,87 @@
+"""Several processes as one: started by torchrun, joined by torch.distributed (gloo on CPUs, nccl on GPUs)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+WAIT = timedelta(hours=2)
+"""How long the others wait while one process evaluates or writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes that work together.
+
+    Attributes:
+        rank: Which of them this is.
+        size: How many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process speaks for all."""
+        return self.rank == 0
+
+
+SINGLE = World()
+
+
+@contextmanager
+def joined_world(device: torch.device) -> Iterator[World]:
+    """The world that torchrun describes in the environment, or one process alone.
+
+    Args:
+        device: Where this process computes, from which the backend follows.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 and "RANK" not in os.environ:
+        yield SINGLE
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=WAIT)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def local_device(device: torch.device) -> torch.device:
+    """This process's own GPU, where torchrun started several on one machine."""
+    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    return device
+
+
+def gather_all(value: Any, world: World) -> list[Any]:
+    """What each process has, in the order of their ranks."""
+    if world.size == 1:
+        return [value]
+    found: list[Any] = [None] * world.size
+    dist.all_gather_object(found, value)
+    return found
+
+
+def tell_all(value: Any, world: World) -> Any:
+    """What the first process has, on every process."""
+    if world.size == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def wait_for_all(world: World) -> None:
+    """Go on when every process is here."""
+    if world.size > 1:
+        dist.barrier()
