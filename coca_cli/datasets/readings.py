@@ -129,6 +129,8 @@ def _holds(folder: Path, pattern: str) -> bool:
 
 
 def _in_dataset(text: str, dataset: Dataset, root: Path) -> Readings:
+    if dataset.media != "image":
+        raise CocaError(f"{text} holds clips, and a CoCa is trained on pictures: name data that hold pictures")
     split = _train_split(text, dataset.splits)
     read: dict[Kind, Read] = {"pairs": partial(dataset.read, root, split)}
     if dataset.prompts is None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import av
 import decord
 import numpy as np
+from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -28,17 +30,20 @@ MOMENT = 1e-6
 """Seconds: a frame that appears at the wanted time, up to rounding, is shown then."""
 
 MAY_LACK = 0.05
-"""A file that ends sooner than it says by more than this part, and by more than a tenth of a second, was cut off.
-Headers are rounded, and sound may go on a little after the last picture."""
+"""A file whose pictures end sooner than it says by more than this part, and by more than a tenth of a second, was cut
+off. Headers are rounded, and sound may go on a little after the last picture."""
 
-_SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")  # an index leads decord to the right frame
-_NO_REPEATS = "0.000001"  # of the frames: decord shall fail rather than repeat one for another that it cannot decode
+INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
+"""Containers, by FFmpeg's names, in which a frame is found by its time; in others decord may land beside it."""
+
+_NO_REPEATS = "0.000001"
+"""What part of its frames decord may repeat in place of others that it cannot decode: none."""
 
 decord.logging.set_level(decord.logging.QUIET)
 av.logging.set_level(None)
 
 Source = str | bytes
-Frames = dict[int, NDArray[np.uint8]]  # (height, width, 3) RGB, upright, by number
+Frames = dict[int, NDArray[np.uint8]]  # number -> (height, width, 3) RGB, upright
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,13 @@ class _Clip(NamedTuple):
     end: float  # seconds at which the last one disappears
     width: int  # of the upright frames
     height: int
-    exact: bool  # decord finds frames by their number
+    exact: bool  # decord finds the frames by their numbers
+
+
+class _Packet(NamedTuple):
+    shown: int | None  # when, in the stream's own unit; as decoders get them they need not rise
+    key: bool
+    left_out: bool  # decoded and not shown: the file was trimmed without being encoded again
 
 
 def choose_frames(starts: NDArray[np.float64], end: float, sampling: Sampling) -> NDArray[np.int64]:
@@ -94,8 +105,8 @@ def choose_frames(starts: NDArray[np.float64], end: float, sampling: Sampling) -
 def read_frames(medium: Medium, settings: ImageSettings, sampling: Sampling) -> NDArray[np.uint8]:
     """The chosen frames of a clip, upright.
 
-    Decord decodes files, where it is sure to find the frames that are asked for; the rest is PyAV's, and only what
-    that cannot read either is unreadable.
+    Decord decodes the files in which it is sure to find the frames. PyAV has the others and those that decord fails on;
+    only what PyAV cannot read either is unreadable.
 
     Args:
         medium: A file in a container that FFmpeg knows, or its bytes.
@@ -113,24 +124,132 @@ def read_frames(medium: Medium, settings: ImageSettings, sampling: Sampling) -> 
     try:
         # `file:` keeps FFmpeg from taking a name with a colon for an address
         source: Source = f"file:{medium}" if isinstance(medium, Path) else medium.read_bytes()
-        clip = _inspect(source)
-        wanted, frames = _read(source, clip, sampling, *_reduced(clip, settings.size))
+        wanted, frames = _read(source, sampling, settings)
     except FileNotFoundError:
         raise BadExample(f"{medium}: the file does not exist") from None
-    except BadExample as error:
-        raise BadExample(f"{medium}: {error}") from None
     except (FFmpegError, OSError, ValueError) as error:
-        raise BadExample(f"{medium}: not a clip that can be read ({_reason(error)})") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadExample(f"{medium}: not a clip that can be read ({reason})") from None
     fitted = {number: fit_image(Image.fromarray(frame), settings) for number, frame in frames.items()}
     return np.stack([fitted[number] for number in wanted])
 
 
-def _read(source: Source, clip: _Clip, sampling: Sampling, width: int, height: int) -> tuple[list[int], Frames]:
+def _read(source: Source, sampling: Sampling, settings: ImageSettings) -> tuple[list[int], Frames]:
+    clip = _inspect(source)
+    scale = min(1.0, SPARE * settings.size / min(clip.width, clip.height))
+    clip = clip._replace(width=max(1, round(clip.width * scale)), height=max(1, round(clip.height * scale)))
     wanted = choose_frames(clip.starts, clip.end, sampling).tolist()
-    # decord reads outside its memory where damaged bytes point outside them, which ends the whole process
+    # in bytes, damaged offsets lead decord outside its memory, which ends the whole process
     if clip.exact and isinstance(source, str):
         try:
-            return wanted, _by_decord(source, clip, wanted, width, height)
-        except Exception:  # besides its own errors decord raises those of its checks and of iterators
+            return wanted, _by_decord(source, clip, wanted)
+        except Exception:  # besides its own errors it raises those of its checks and iterators
             pass
-    return _by_pyav(source, clip, sampling, width, height)
+    return _by_pyav(source, clip, wanted, sampling)
+
+
+def _open(source: Source) -> InputContainer:
+    # a title in an old encoding is no reason to refuse a clip
+    return av.open(source if isinstance(source, str) else io.BytesIO(source), "r", metadata_errors="ignore")
+
+
+def _pictures(container: InputContainer) -> VideoStream:
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+        raise ValueError("no moving pictures in it")
+    stream.thread_count = 1  # clips are read side by side
+    return stream
+
+
+def _inspect(source: Source) -> _Clip:
+    """What the container says of the clip, with the shape of its first frame."""
+    first: VideoFrame | None = None
+    packets: list[_Packet] = []
+    ends: dict[int, float] = {}
+    with _open(source) as container:
+        stream = _pictures(container)
+        for packet in container.demux():
+            number = packet.stream.index
+            if packet.pts is not None and not packet.is_discard:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                ends[number] = max(end, ends.get(number, end))
+            if number == stream.index:
+                first = first or next(iter(stream.decode(packet)), None)
+                if packet.size:
+                    packets.append(_Packet(packet.pts, packet.is_keyframe, packet.is_discard))
+        if first is None:
+            raise ValueError("none of its frames can be decoded")
+        shown = [packet.shown for packet in packets if packet.shown is not None and not packet.left_out]
+        if not shown:
+            raise ValueError("it does not say when its frames are shown")
+        unit = float(stream.time_base or 0)
+        starts, end = np.sort(np.asarray(shown, dtype=np.float64)) * unit, ends[stream.index]
+        if stream.duration is not None:
+            _refuse_if_cut_off(end - starts[0], stream.duration * unit)
+        elif container.duration is not None:
+            _refuse_if_cut_off(max(ends.values()), container.duration / av.time_base)
+        exact = container.format.name in INDEXED and stream.frames in (0, len(packets)) and _is_plain(packets)
+    turned = round(first.rotation / 90) % 2
+    return _Clip(starts, end, *((first.height, first.width) if turned else (first.width, first.height)), exact)
+
+
+def _is_plain(packets: list[_Packet]) -> bool:
+    """Whether each packet is a frame that is shown, and decoding can begin at any key frame.
+
+    Where frames that are shown before a key frame follow it in the file, they need what came before: whoever begins at
+    the key frame misses them, and decord, which counts frames, then takes later ones for those that were asked for.
+    """
+    begin = None
+    for packet in packets:
+        if packet.shown is None or packet.left_out or (begin is not None and packet.shown < begin):
+            return False
+        if packet.key:
+            begin = packet.shown
+    return begin is not None
+
+
+def _refuse_if_cut_off(present: float, promised: float) -> None:
+    if promised - present > max(0.1, MAY_LACK * promised):
+        raise ValueError(f"cut off: {max(present, 0):.1f} of {promised:.1f} seconds are there")
+
+
+def _by_decord(source: str, clip: _Clip, wanted: Collection[int]) -> Frames:
+    reader = decord.VideoReader(source, width=clip.width, height=clip.height, num_threads=1, fault_tol=_NO_REPEATS)
+    starts = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
+    if len(starts) != len(clip.starts) or not np.allclose(starts - starts[0], clip.starts - clip.starts[0], atol=1e-3):
+        raise ValueError("decord does not know when frames are shown, and would take some for others")
+    # one by one: its batches pass over a place that it cannot find, and hold the frame beside it; and to the end,
+    # where it sees that frames were missing and that it counted wrongly
+    frames = {number: reader[number].asnumpy() for number in sorted({*wanted, len(starts) - 1})}
+    if any(frame.shape != (clip.height, clip.width, 3) for frame in frames.values()):
+        raise ValueError("decord takes the padding of narrow frames for pixels")
+    return frames
+
+
+def _by_pyav(source: Source, clip: _Clip, guess: list[int], sampling: Sampling) -> tuple[list[int], Frames]:
+    """The same frames; every one is decoded, so this is slower in long clips."""
+    frames, starts = _decode_all(source, clip, guess)
+    _refuse_if_cut_off(starts[-1] - starts[0], clip.starts[-1] - clip.starts[0])
+    # decoders know the times better than some containers
+    wanted = choose_frames(starts, starts[-1] + clip.end - clip.starts[-1], sampling).tolist()
+    if not frames.keys() >= set(wanted):
+        frames, _ = _decode_all(source, clip, wanted)
+    return wanted, frames
+
+
+def _decode_all(source: Source, clip: _Clip, wanted: Collection[int]) -> tuple[Frames, NDArray[np.float64]]:
+    """Every frame is decoded; the wanted ones are kept, and when each appears in seconds."""
+    frames: Frames = {}
+    starts: list[float] = []
+    kept = set(wanted)
+    with _open(source) as container:
+        for number, frame in enumerate(container.decode(_pictures(container))):
+            starts.append(frame.time or 0.0)  # where that is unknown, with the one before
+            if number in kept:
+                quarters = round(frame.rotation / 90)
+                width, height = (clip.height, clip.width) if quarters % 2 else (clip.width, clip.height)
+                array = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="BICUBIC")
+                frames[number] = np.ascontiguousarray(np.rot90(array, quarters))
+    if not starts:
+        raise ValueError("none of its frames can be decoded")
+    return frames, np.maximum.accumulate(np.asarray(starts))

@@ -109,7 +109,7 @@ def evaluate(classifier: Tensor, embedded: Iterable[Features]) -> ZeroShot:
         check_labels(examples, n_classes)
         ids += [example.id for example in examples]
         labels += [example.label for example in examples if example.label is not None]
-        rankings += [rank_classes(class_logits(rows, classifier)) for rows in images.split(ROWS) if len(rows)]
+        rankings += [rank_classes(class_logits(rows, classifier)) for rows in torch.split(images, ROWS) if len(rows)]
     if not ids:
         raise CocaError("nothing to score: no labelled picture was found; look at the split and at --limit")
     ranking = Ranking(torch.cat([r.classes for r in rankings]), torch.cat([r.scores for r in rankings]))

@@ -142,6 +142,11 @@ def test_windows_line_ends_and_byte_order_marks(copy: Path) -> None:
     assert [e.texts for e in MSRVTT.read(copy, "test-1k-a")] == [("a square moves",), ("colours, and they flow",)]
 
 
+def test_columns_of_1k_a_in_another_order(copy: Path) -> None:
+    (copy / LIST).write_text("\ufeffvideo_id,sentence\nvideo9770,a square moves\n", encoding="utf-8")
+    assert ids(copy, "test-1k-a") == ["video9770"]
+
+
 def test_empty_captions_do_not_count(copy: Path) -> None:
     change(copy, lambda content: content["sentences"][2].update(caption=" \n"))
     texts = {example.id: example.texts for example in MSRVTT.read(copy, "test")}

@@ -434,3 +434,10 @@ def test_real_pictures_give_labels(test_data: Path) -> None:
     examples = list(source.read())
     assert len(examples) == 5000
     assert len({(example.label, example.texts) for example in examples}) == 10
+
+
+def test_clips_are_not_trained_on(tmp_path: Path) -> None:
+    table = tmp_path / "clips.csv"
+    table.write_text("video,caption\na.mp4,one\n")
+    with pytest.raises(CocaError, match="holds clips, and a CoCa is trained on pictures"):
+        find_source(f"videos:{table}", tmp_path)
