@@ -181,6 +181,12 @@ def _take_recipe(ctx: typer.Context, text: str | None) -> str | None:
     return text
 
 
+def source_of(ctx: typer.Context, name: str) -> str:
+    """Where a parameter's value comes from: COMMANDLINE, ENVIRONMENT, DEFAULT_MAP (a recipe) or DEFAULT."""
+    source = ctx.get_parameter_source(name)
+    return source.name if source else "DEFAULT"
+
+
 RecipeOption = Annotated[
     str | None,
     typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,10 +36,19 @@ from coca_cli.options import (
     StrictOption,
     VocabSizeOption,
     WorkersOption,
+    source_of,
 )
+from coca_cli.recipes import merge_changes
+
+if TYPE_CHECKING:
+    from coca_cli.training.pretrain_request import PretrainRequest
+
+ARCHITECTURE = {"arch": "architecture", "set": "changes", "tokenizer": "tokenizer", "vocab_size": "vocab_size"}
+"""Options that a model to start from leaves no room for, with their fields in the request."""
 
 
 def pretrain(
+    ctx: typer.Context,
     recipe: RecipeOption = None,
     *,
     data: Annotated[
@@ -164,7 +173,7 @@ def pretrain(
     flip: Annotated[
         bool,
         typer.Option(
-            "--flip",
+            "--flip/--no-flip",
             help="Mirror half of the pictures; wrong where captions say left or right.",
             rich_help_panel=RECIPE_PANEL,
         ),
@@ -172,7 +181,7 @@ def pretrain(
     turn: Annotated[
         bool,
         typer.Option(
-            "--turn",
+            "--turn/--no-turn",
             help="Turn pictures by random quarter turns, for views from above.",
             rich_help_panel=RECIPE_PANEL,
         ),
@@ -331,15 +340,41 @@ def pretrain(
         workers=workers,
         strict=strict,
     )
+    request = _beside_recipe(ctx, request)
     reporter = Reporter(quiet=quiet)
     if dry_run:
         print(plan_pretrain(request), end="")
         return
-    last = run_pretrain(request, reporter)
-    if last is None:
+    trained = run_pretrain(request, reporter)
+    if trained is None:
         return
-    print(f"{output}: {last.step:,} steps, contrastive loss {last.contrastive:.3f}, caption loss {last.caption:.3f}")
+    last, unreadable = trained.last, f"; {trained.unreadable}" if trained.unreadable else ""
+    losses = f"contrastive loss {last.contrastive:.3f}, caption loss {last.caption:.3f}"
+    print(f"{output}: {last.step:,} steps, {losses}{unreadable}")
     reporter.notice(f"next: coca eval zeroshot -m {output} -d NAME")
+
+
+def _beside_recipe(ctx: typer.Context, request: PretrainRequest) -> PretrainRequest:
+    """The request where the command line and a recipe speak of the same thing: the command line's word holds."""
+    from dataclasses import replace
+
+    lengths = source_of(ctx, "steps"), source_of(ctx, "epochs")
+    if lengths[0] == lengths[1] != "DEFAULT":
+        raise CocaError(
+            f"both --steps {request.recipe.steps} and --epochs {request.epochs:g} are given for the length of one run; "
+            "leave one of them out"
+        )
+    if lengths[0] == "COMMANDLINE":
+        request = replace(request, epochs=None)
+    if source_of(ctx, "init") == "COMMANDLINE":
+        aside = [name for name in ARCHITECTURE if source_of(ctx, name) == "DEFAULT_MAP"]
+        empty: dict[str, Any] = {ARCHITECTURE[name]: () if name == "set" else None for name in aside}
+        flags = tuple(f"--{name.replace('_', '-')}" for name in aside)
+        return replace(request, left_aside=flags, **empty)
+    if source_of(ctx, "set") == "COMMANDLINE":
+        recipe = (ctx.default_map or {}).get("set", ())
+        request = replace(request, changes=merge_changes(recipe, request.changes))
+    return request
 
 
 def _parse_weights(text: str | None) -> list[float] | None:

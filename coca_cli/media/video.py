@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import av
-import decord
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -21,6 +20,7 @@ from PIL import Image
 
 from coca_cli.datasets.example import Medium, Pixels
 from coca_cli.errors import BadExample
+from coca_cli.media.decord_library import decord
 from coca_cli.media.images import ImageSettings, fit_image
 
 SPARE = 2
@@ -39,7 +39,6 @@ INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 _NO_REPEATS = "0.000001"
 """What part of its frames decord may repeat in place of others that it cannot decode: none."""
 
-decord.logging.set_level(decord.logging.QUIET)
 av.logging.set_level(None)
 
 Source = str | bytes

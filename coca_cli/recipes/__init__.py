@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,12 @@ def recipe_text(text: str) -> str:
 def to_toml(values: Mapping[str, Any]) -> str:
     """Option values as a recipe file has them."""
     return "".join(f"{name.replace('_', '-')} = {_literal(value)}\n" for name, value in values.items())
+
+
+def merge_changes(recipe: Sequence[str], given: Sequence[str]) -> list[str]:
+    """KEY=VALUE settings of a recipe and of the command line, whose values stand where both name a key."""
+    named = {change.partition("=")[0] for change in given}
+    return [*(change for change in recipe if change.partition("=")[0] not in named), *given]
 
 
 def _literal(value: Any) -> str:

@@ -23,7 +23,7 @@ from coca_cli.datasets.example import Example, Medium, Member, Pixels, Streamed
 from coca_cli.errors import CocaError
 from coca_cli.files import written_whole
 
-PART = 1024
+PART = 256
 """Examples of one file; also the unit in which several processes share the work."""
 VERSION = 1
 """Raised whenever a change moves a feature."""

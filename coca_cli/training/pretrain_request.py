@@ -24,6 +24,7 @@ class PretrainRequest:
         architecture: A preset's name; None for the small default.
         changes: KEY=VALUE changes of its configuration.
         init: A model folder to start from instead of an architecture.
+        left_aside: Options of a recipe that `init` leaves no room for, and that are not followed.
         image_size: Another picture size than the architecture's or the start's; None for that.
         tokenizer: "clip", a sentencepiece file, or None to learn one from the captions.
         vocab_size: Words of a learned tokenizer; None for the architecture's number.
@@ -57,6 +58,7 @@ class PretrainRequest:
     architecture: str | None = None
     changes: Sequence[str] = ()
     init: Path | None = None
+    left_aside: Sequence[str] = ()
     image_size: int | None = None
     tokenizer: str | None = None
     vocab_size: int | None = None

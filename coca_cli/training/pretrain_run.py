@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from coca_cli.errors import CocaError
 from coca_cli.files import make_folder
-from coca_cli.media.batches import Skipped
+from coca_cli.media.batches import MAX_UNREADABLE, Skipped
 from coca_cli.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, save_weights
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed, choose_device
@@ -53,11 +53,23 @@ WARNINGS = 10
 """Unreadable pictures that are told one by one."""
 
 
-def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport | None:
+class Trained(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        last: The last step's report.
+        unreadable: Of how many pictures how many could not be read, in words; empty where they are 5 % at most.
+    """
+
+    last: StepReport
+    unreadable: str = ""
+
+
+def run_pretrain(request: PretrainRequest, reporter: Reporter) -> Trained | None:
     """Train and write the run folder; also when interrupted, so that nothing is lost.
 
     Returns:
-        The last step's report; None on all processes but the first.
+        How it ended; None on all processes but the first.
 
     Raises:
         CocaError: Data, configuration or output are not usable; see the functions called.
@@ -68,7 +80,7 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport | N
     with joined_world(device) as world:
         if not world.first:
             reporter = Reporter(quiet=True)
-        _check_shares(request, world)
+        _check_request(request, world)
         check_extras(request.logs)
         make_folder(request.output)
         checkpoint = tell_all(_find_start(request) if world.first else None, world)
@@ -79,12 +91,12 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> StepReport | N
             if not tell_all(file and _holds_model(request.output, prepared.recipe.steps, file), world):
                 _Run(request, prepared, sets, world, device, reporter, file).write_model(checkpoint)
             reporter.notice(f"{request.output} is finished already; --overwrite trains it anew")
-            return _last_report(request.output) if world.first else None
+            return Trained(_last_report(request.output)) if world.first else None
         _announce(request, prepared, reporter)
         if file:
             file.write({})
-        report = _Run(request, prepared, sets, world, device, reporter, file).train(checkpoint)
-        return report if world.first else None
+        trained = _Run(request, prepared, sets, world, device, reporter, file).train(checkpoint)
+        return trained if world.first else None
 
 
 def plan_pretrain(request: PretrainRequest) -> str:
@@ -95,10 +107,11 @@ def plan_pretrain(request: PretrainRequest) -> str:
     """
     device = local_device(choose_device(request.device))
     with joined_world(device) as world:
-        _check_shares(request, world)
+        _check_request(request, world)
         prepared = prepare(request, device, shapes_alone=True)
         open_sets(request.eval_zeroshot, request.eval_retrieval, request.root, request.limit)
-        return describe_plan(request, prepared, world) if world.first else ""
+        aside = f"{_left_aside(request)}\n\n" if request.left_aside else ""
+        return aside + describe_plan(request, prepared, world) if world.first else ""
 
 
 class _Run:
@@ -143,7 +156,7 @@ class _Run:
         self._save_model(self.request.output)
         self.reporter.notice(f"the model in {self.request.output} was missing or older: written from {checkpoint.name}")
 
-    def train(self, checkpoint: Path | None) -> StepReport:
+    def train(self, checkpoint: Path | None) -> Trained:
         """All steps that are left."""
         if checkpoint is not None:
             self._load(checkpoint)
@@ -195,7 +208,7 @@ class _Run:
                 log.close()
             self._tell_unreadable()
         assert report is not None
-        return report
+        return Trained(report, self._warn_of_many_unreadable())
 
     def _load(self, checkpoint: Path) -> None:
         load_checkpoint(checkpoint, self.state)
@@ -228,6 +241,18 @@ class _Run:
             self.reporter.warn(f"left out: {len(found):,} pictures in all; see {self.request.output / RUN_FILE}")
         with suppress(CocaError):  # what ended the run is the better message
             self.file.write(found)
+
+    def _warn_of_many_unreadable(self) -> str:
+        """Of a run too short for the check of whole passes, whose model stays; the words for its last line."""
+        found, seen = len(self.skipped.reasons), self.skipped.seen
+        if found <= MAX_UNREADABLE * seen:
+            return ""
+        words = f"{found:,} of {seen:,} pictures could not be read"
+        self.reporter.warn(
+            f"{words}, which is more than 5 %: the model saw only the others, and a longer run on this data would stop; "
+            "mend the files or fetch them again"
+        )
+        return words
 
     def _save_model(self, folder: Path) -> None:
         weights = whole_weights(self.state)
@@ -283,7 +308,11 @@ def _summary(found: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.2f}" for name, value in found.items() if name.endswith(shown))
 
 
-def _check_shares(request: PretrainRequest, world: World) -> None:
+def _check_request(request: PretrainRequest, world: World) -> None:
+    if request.resume and request.overwrite:
+        raise CocaError(
+            f"--resume goes on with the run in {request.output}, --overwrite begins it anew; leave one of them out"
+        )
     rows = world.size * request.accumulate
     if request.recipe.batch_size % rows:
         raise CocaError(
@@ -358,6 +387,8 @@ def _announce(request: PretrainRequest, prepared: Prepared, reporter: Reporter) 
         size = "a stream of" if feed.size is None else f"{feed.size:,}"
         removed = f", {feed.left_out:,} left out by its keep-list" if feed.left_out else ""
         reporter.notice(f"data: {feed.source.name}: {size} pictures ({words}{removed}), {share:.0%} of each batch")
+    if request.left_aside:
+        reporter.notice(_left_aside(request))
     parameters = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = "" if trained == parameters else f" ({trained / 1e6:.1f}M trained)"
@@ -369,6 +400,13 @@ def _announce(request: PretrainRequest, prepared: Prepared, reporter: Reporter) 
     reporter.notice(
         f"schedule: {recipe.steps:,} steps of {recipe.batch_size}{passes}, {recipe.optimizer}, "
         f"peak rate {recipe.learning_rate:g}, {recipe.decay} decay, {recipe.precision}"
+    )
+
+
+def _left_aside(request: PretrainRequest) -> str:
+    return (
+        f"--init {request.init} brings its own architecture and tokenizer: "
+        f"{', '.join(request.left_aside)} of the recipe {'is' if len(request.left_aside) == 1 else 'are'} left aside"
     )
 
 

@@ -79,6 +79,10 @@ def prepare(
     torch.manual_seed(recipe.seed)
     model, tokenizer = build_model(request, mixture, checkpoint, shapes_alone=shapes_alone)
     freeze(model, request.freeze)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise CocaError(
+            f"--freeze {' --freeze '.join(request.freeze)} leaves nothing to train; freeze less, such as image alone"
+        )
     if request.checkpoint_activations:
         model.checkpoint_activations()
     return Prepared(mixture, recipe, model, tokenizer)
@@ -170,6 +174,11 @@ def build_model(
             raise CocaError(
                 f"--init {request.init} brings its own architecture and tokenizer; "
                 "leave out --arch, --set, --tokenizer and --vocab-size"
+            )
+        if request.init.is_file():
+            raise CocaError(
+                f"--init {request.init} is a file: give the folder that holds the model's files, such as "
+                f"{request.init.parent}"
             )
         start = load_folder(request.init, request.image_size)
         return start.model, start.tokenizer

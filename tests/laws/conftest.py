@@ -30,6 +30,8 @@ def read_parameters(command: str, function: Callable[..., Any]) -> Iterator[Para
     hints = get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
         hint, default = hints.get(name, str), parameter.default
+        if hint is typer.Context:  # typer's own, no word of the command line
+            continue
         kind, extras = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
         info = next((extra for extra in extras if isinstance(extra, ParameterInfo)), None)
         words = ()

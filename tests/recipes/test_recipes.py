@@ -88,6 +88,58 @@ def test_options_of_the_command_line_go_before_the_recipe(tmp_path: Path, asked:
     assert asked("--recipe", path, "--batch-size", 8, "--data", "digits", "-o", "out") == request
 
 
+def test_the_command_line_changes_single_settings_of_the_recipe(tmp_path: Path, asked: Asked) -> None:
+    """A setting of the recipe stays where the command line does not name the same key."""
+    path = written(tmp_path / "mine.toml", TOML)
+    for words in (("--recipe", path, "--set", "text.context=9"), ("--set", "text.context=9", "--recipe", path)):
+        assert list(asked(*words).changes) == ["vision.layers=1", "text.context=9"]
+    assert list(asked("--recipe", path, "--set", "embed_dim=8").changes) == [
+        *("vision.layers=1", "text.context=24", "embed_dim=8"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words", "length"),
+    [
+        ("epochs = 1", ("--steps", 3), (3, None)),
+        ("epochs = 1", (), (10_000, 1.0)),
+        ("steps = 3", ("--epochs", 2), (3, 2.0)),
+        ("steps = 3\nepochs = 1", ("--steps", 5), (5, None)),
+    ],
+)
+def test_the_command_line_sets_the_length(
+    tmp_path: Path, asked: Asked, recipe: str, words: tuple[object, ...], length: tuple[int, float | None]
+) -> None:
+    """Epochs, where there are any, stand in for steps."""
+    request = asked("--recipe", written(tmp_path / "mine.toml", recipe), *DATA, *words)
+    assert (request.recipe.steps, request.epochs) == length
+
+
+def test_steps_and_epochs_in_one_place_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = written(tmp_path / "mine.toml", "steps = 3\nepochs = 2\n")
+    for words in (("--steps", 3, "--epochs", 2), ("--recipe", recipe)):
+        assert run("pretrain", "--dry-run", *DATA, *words) == 1
+        message = capsys.readouterr().err
+        assert "both --steps 3 and --epochs 2 are given for the length of one run; leave one of them out" in message
+
+
+def test_a_start_leaves_the_recipe_s_architecture_aside(tmp_path: Path, asked: Asked) -> None:
+    """But not what stands on the command line, which a start refuses."""
+    text = 'arch = "coca_base"\nset = ["text.context=24"]\nvocab-size = 99\ntokenizer = "clip"\nseed = 3\n'
+    path = written(tmp_path / "mine.toml", text)
+    request = asked("--recipe", path, *DATA, "--init", "start")
+    assert request.left_aside == ("--arch", "--set", "--tokenizer", "--vocab-size")
+    assert request == replace(asked(*DATA, "--init", "start", "--seed", 3), left_aside=request.left_aside)
+    request = asked("--recipe", path, *DATA, "--init", "start", "--arch", "coca_large")
+    assert (request.architecture, list(request.changes)) == ("coca_large", [])
+
+
+def test_switches_of_a_recipe_can_be_turned_off(tmp_path: Path, asked: Asked) -> None:
+    path = written(tmp_path / "mine.toml", "flip = true\nturn = true\n")
+    found = [asked("--recipe", path, *DATA, *words).augmentation for words in ((), ("--no-flip",), ("--no-turn",))]
+    assert [(one.flip, one.turn) for one in found] == [(True, True), (False, True), (True, False)]
+
+
 def test_a_single_value_is_a_list_of_one(tmp_path: Path, asked: Asked) -> None:
     """Where an option may be given several times."""
     path = written(tmp_path / "mine.toml", 'data = "scenes"\noutput = "out"\nfreeze = "image"\n')

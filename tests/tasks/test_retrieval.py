@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coca_cli.errors import CocaError
 from coca_cli.tasks.intervals import wilson
-from coca_cli.tasks.retrieval import Ranks, rank_statistics, retrieval_ranks, retrieval_scores
+from coca_cli.tasks.retrieval import Ranks, folded_ranks, rank_statistics, retrieval_ranks, retrieval_scores
 
 # Each column of SCORES is a text; with one-hot pictures the scores of texts are their own numbers.
 #         picture 0's    1's        2's
@@ -136,3 +137,25 @@ def test_recall_equals_clip_benchmarks(seed: int, most: int) -> None:
         assert scores[f"text-to-image recall@{k}"].value == pytest.approx(of_images, abs=1e-6)
         assert scores[f"image-to-text recall@{k}"].value == pytest.approx(of_texts, abs=1e-6)
         assert 0.05 < of_images < 1
+
+
+def test_folds_are_searched_by_themselves() -> None:
+    images, texts, owner = random_data(3, n=60)
+    order = owner.argsort(stable=True)  # as the run has them: in the order of their pictures
+    texts, owner = texts[order], owner[order]
+    found = folded_ranks(images, texts, owner, folds=3)
+    parts = []
+    for fold in range(3):
+        inside = owner.div(20, rounding_mode="floor") == fold
+        parts.append(retrieval_ranks(images[fold * 20 : fold * 20 + 20], texts[inside], owner[inside] - fold * 20))
+    assert torch.equal(found.image_to_text, torch.cat([part.image_to_text for part in parts]))
+    assert torch.equal(found.text_to_image, torch.cat([part.text_to_image for part in parts]))
+    assert found.image_to_text.max() < retrieval_ranks(images, texts, owner).image_to_text.max()
+    with pytest.raises(CocaError, match="60 pictures cannot be parted into 7 folds of equal size: some are missing"):
+        folded_ranks(images, texts, owner, folds=7)
+
+
+def test_metrics_are_named_for_clips_too() -> None:
+    ranks = Ranks(torch.tensor([1, 3]), torch.tensor([1, 2, 2]))
+    assert retrieval_scores(ranks, "video")["video-to-text recall@1"].value == 0.5
+    assert rank_statistics(ranks, "video")["text-to-video median rank"] == 2.0

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coca_cli.datasets.example import Example, Member, Pixels, Streamed
+from coca_cli.errors import BadExample
+from coca_cli.media.batches import Skipped
+from coca_cli.tasks import feature_store
+from coca_cli.tasks.feature_store import FeatureStore, stamp_of
+from coca_cli.tasks.features import Features, features_of
+from coca_cli.world import World
+
+FACTS = {"weights": "abc", "split": "test"}
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_store, "PART", 4)
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> list[Example]:
+    """Ten files, each with a number in it."""
+    (tmp_path / "data").mkdir()
+    found = []
+    for number in range(10):
+        file = tmp_path / "data" / f"{number}.txt"
+        file.write_text(str(number))
+        found.append(Example(id=str(number), media=(file,)))
+    return found
+
+
+def read(example: Example) -> NDArray[np.uint8]:
+    (file,) = example.media
+    assert isinstance(file, Path)
+    text = file.read_text()
+    if not text.isdigit():
+        raise BadExample(f"{file.name}: no number")
+    return np.array([int(text)], dtype=np.uint8)
+
+
+class Model:
+    """Squares numbers and keeps count of them."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        self.seen += rows.flatten().tolist()
+        return rows.float() ** 2
+
+
+def run(
+    cache: Path | None,
+    examples: Sequence[Example],
+    model: Model,
+    *,
+    facts: dict[str, str] = FACTS,
+    strict: bool = False,
+) -> tuple[Features, Skipped]:
+    skipped = Skipped(strict=strict)
+    store = FeatureStore(cache, facts, lambda text: pytest.fail(f"warned: {text}"))
+    found = features_of(examples, store, read, model, batch_size=3, skipped=skipped, workers=0)
+    return found, skipped
+
+
+def squares(count: int) -> list[float]:
+    return [float(number**2) for number in range(count)]
+
+
+def test_what_was_computed_is_read_and_not_computed_again(tmp_path: Path, examples: list[Example]) -> None:
+    first, second = Model(), Model()
+    found, _ = run(tmp_path, examples, first)
+    again, _ = run(tmp_path, examples, second)
+    assert first.seen == list(range(10))
+    assert second.seen == []
+    assert found.features.flatten().tolist() == again.features.flatten().tolist() == squares(10)
+    assert [e.id for e in again.examples] == [e.id for e in examples]
+
+
+def test_without_a_cache_everything_is_computed(tmp_path: Path, examples: list[Example]) -> None:
+    for _ in range(2):
+        model = Model()
+        run(None, examples, model)
+        assert model.seen == list(range(10))
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_other_facts_have_other_features(tmp_path: Path, examples: list[Example]) -> None:
+    run(tmp_path, examples, Model())
+    other = Model()
+    run(tmp_path, examples, other, facts={**FACTS, "weights": "xyz"})
+    assert len(other.seen) == 10
+
+
+def test_a_changed_file_makes_its_part_anew(tmp_path: Path, examples: list[Example]) -> None:
+    run(tmp_path, examples, Model())
+    (tmp_path / "data" / "5.txt").write_text("77")
+    model = Model()
+    found, _ = run(tmp_path, examples, model)
+    assert model.seen == [4, 77, 6, 7]
+    assert found.features[5] == 77.0**2
+
+
+def test_a_limit_reads_the_beginning_of_a_part_and_more_makes_it_anew(tmp_path: Path, examples: list[Example]) -> None:
+    run(tmp_path, examples[:7], Model())
+    fewer, more = Model(), Model()
+    found, _ = run(tmp_path, examples[:6], fewer)
+    assert (fewer.seen, found.features.flatten().tolist()) == ([], squares(6))
+    run(tmp_path, examples, more)
+    assert more.seen == [4, 5, 6, 7, 8, 9]
+
+
+def test_a_killed_run_keeps_the_parts_that_it_finished(tmp_path: Path, examples: list[Example]) -> None:
+    class Killed(Model):
+        def __call__(self, rows: Tensor) -> Tensor:
+            if 6 in rows.flatten().tolist():
+                raise KeyboardInterrupt
+            return super().__call__(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, examples, Killed())
+    model = Model()
+    found, _ = run(tmp_path, examples, model)
+    assert model.seen == [4, 5, 6, 7, 8, 9]
+    assert found.features.flatten().tolist() == squares(10)
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "other"])
+def test_a_damaged_part_is_made_anew(tmp_path: Path, examples: list[Example], damage: str) -> None:
+    run(tmp_path, examples, Model())
+    (part,) = (tmp_path / "features").glob("*/00001.safetensors")
+    if damage == "cut":
+        os.truncate(part, part.stat().st_size - 2)
+    else:
+        part.write_bytes(b"" if damage == "emptied" else b"no tensors at all")
+    model = Model()
+    found, _ = run(tmp_path, examples, model)
+    assert model.seen == [4, 5, 6, 7]
+    assert found.features.flatten().tolist() == squares(10)
+
+
+def test_unreadable_examples_are_named_again_from_the_store(tmp_path: Path) -> None:
+    examples = []
+    for number in range(30):
+        file = tmp_path / f"{number}.txt"
+        file.write_text("broken" if number == 4 else str(number))
+        examples.append(Example(id=str(number), media=(file,)))
+    for _ in range(2):
+        found, skipped = run(tmp_path / "cache", examples, Model())
+        assert [example.id for example in found.examples] == [str(n) for n in range(30) if n != 4]
+        assert skipped.reasons == {"4": "4.txt: no number"}
+        assert skipped.seen == 30
+    with pytest.raises(BadExample, match="Stopped because of --strict"):
+        run(tmp_path / "cache", examples, Model(), strict=True)
+
+
+def test_too_many_unreadable_examples_stop_the_second_run_too(tmp_path: Path, examples: list[Example]) -> None:
+    (tmp_path / "data" / "9.txt").write_text("broken")
+    for _ in range(2):
+        with pytest.raises(BadExample, match="1 of 10 examples cannot be read, which is more than 5 %"):
+            run(tmp_path, examples, Model())
+
+
+def test_where_nothing_can_be_kept_the_run_goes_on_and_says_so_once(tmp_path: Path, examples: list[Example]) -> None:
+    (tmp_path / "features").write_text("in the way")
+    warned: list[str] = []
+    store = FeatureStore(tmp_path, FACTS, warned.append)
+    found = features_of(examples, store, read, Model(), batch_size=3, skipped=Skipped(), workers=0)
+    assert found.features.flatten().tolist() == squares(10)
+    assert len(warned) == 1
+    assert warned[0].startswith("features are not kept for the next run: ")
+
+
+def test_each_process_computes_its_own_parts(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other processes' shares come by way of `gather_all`, here by hand."""
+    shares: list[dict[int, object]] = []
+    monkeypatch.setattr("coca_cli.tasks.features.gather_all", lambda share, world: shares.append(share) or [share])
+    models = [Model(), Model()]
+    for rank, model in enumerate(models):
+        store = FeatureStore(None, FACTS, pytest.fail)
+        with pytest.raises(KeyError):  # the other one's parts are not there
+            features_of(examples, store, read, model, batch_size=3, skipped=Skipped(), workers=0, world=World(rank, 2))
+    assert [model.seen for model in models] == [[0, 1, 2, 3, 8, 9], [4, 5, 6, 7]]
+    assert [sorted(share) for share in shares] == [[0, 2], [1]]
+
+
+def test_the_facts_can_be_read_by_people(tmp_path: Path, examples: list[Example]) -> None:
+    run(tmp_path, examples, Model())
+    (file,) = (tmp_path / "features").glob("*/facts.json")
+    assert json.loads(file.read_text()) == {"version": feature_store.VERSION, **FACTS}
+
+
+def test_stamps_tell_files_apart(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"12345")
+    same = stamp_of(Example("a", (file,)))
+    assert same == stamp_of(Example("a", (file,)))
+    members = [Member(file, "x", 0, 2), Member(file, "x", 2, 2)]
+    drawn = [Pixels(np.full((2, 2, 3), shade, dtype=np.uint8), "p") for shade in (1, 2)]
+    streamed = [Streamed(data, "s") for data in (b"1", b"2")]
+    others = [stamp_of(Example("a", (medium,))) for medium in (*members, *drawn, *streamed, tmp_path / "no")]
+    stamps = [same, *others]
+    assert len({tuple(stamp) for stamp in stamps}) == len(stamps)
