@@ -249,7 +249,7 @@ class _Run:
             return ""
         words = f"{found:,} of {seen:,} pictures could not be read"
         self.reporter.warn(
-            f"{words}, which is more than 5 %: the model saw only the others, and a longer run on this data would stop; "
+            f"{words}, which is more than 5 %: the model saw only the others, and a longer run would stop; "
             "mend the files or fetch them again"
         )
         return words
