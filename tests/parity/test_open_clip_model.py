@@ -57,7 +57,7 @@ def assert_parity(config: dict[str, Any]) -> None:
     assert found.logits.std() > 0.1  # the comparison would be empty on zeros
 
 
-@pytest.mark.parametrize("correct_mask", [False, True])
+@pytest.mark.parametrize("correct_mask", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_coca_vit_b_32_equals_open_clip(correct_mask: bool) -> None:
     assert_parity(model_config("coca_ViT-B-32", correct_mask=correct_mask))
 
