@@ -8,13 +8,33 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 T = TypeVar("T")
 
 PLAIN_INTERVAL = 30.0
 """Seconds between two lines where there is no terminal."""
+
+
+BAR_WIDTH = 20
+
+
+class _CutColumn(ProgressColumn):
+    """Words that give way where the terminal is narrow; the longest are cut first."""
+
+    def __init__(self, words: Callable[[Task], str], style: str = "") -> None:
+        super().__init__()
+        self._words, self._style = words, style
+
+    def render(self, task: Task) -> Text:
+        """One line, cut at its end."""
+        return Text(self._words(task), style=self._style, no_wrap=True, overflow="ellipsis")
+
+
+def _whole() -> Column:
+    return Column(no_wrap=True)
 
 
 class _RateColumn(ProgressColumn):
@@ -65,12 +85,12 @@ class Reporter:
 
     def _bar(self, items: Iterable[T], total: int | None, label: str, size: Callable[[T], int]) -> Iterator[T]:
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _RateColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", style="dim", markup=False),
+            _CutColumn(lambda task: task.description),
+            BarColumn(BAR_WIDTH),
+            MofNCompleteColumn(table_column=_whole()),
+            TimeRemainingColumn(table_column=_whole()),
+            _RateColumn(table_column=_whole()),
+            _CutColumn(lambda task: str(task.fields["detail"]), style="dim"),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
             task = progress.add_task(label, total=total, detail="")

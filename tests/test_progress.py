@@ -93,6 +93,20 @@ def test_a_terminal_shows_a_bar_with_rate_and_detail() -> None:
     assert "loss 3" in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+@pytest.mark.parametrize("label", ["training", "a/long/path/" * 8])
+def test_count_and_time_left_stand_in_a_narrow_terminal(width: int, label: str) -> None:
+    reporter = Reporter()
+    screen = terminal(reporter, width)
+    for _ in reporter.track(range(30), total=30, label=label):
+        reporter.detail = "loss 5.23 (contrastive 2.08, caption 3.15), temperature 0.07, gradient 1.20, 3% of peak"
+    text = screen.getvalue()
+    assert "30/30" in text
+    assert "0:00:00" in text
+    assert label[:5] in text
+    assert "gradient" not in text
+
+
 @pytest.mark.parametrize("label", ["folder:/data/[cats]", "folder:/data/[/x]", "[bold]x"])
 def test_labels_and_details_are_no_markup(label: str) -> None:
     """A dataset's name may be any path."""

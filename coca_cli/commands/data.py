@@ -40,6 +40,7 @@ def tokenizer(
     vocab_size: VocabSizeOption = None,
     keep_case: Annotated[bool, typer.Option("--keep-case", help="Do not fold capitals.")] = False,
     data_root: DataRootOption = DEFAULT_DATA_ROOT,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Learn a sentencepiece vocabulary from captions, for coca pretrain --tokenizer FILE.
@@ -47,9 +48,11 @@ def tokenizer(
     Example: coca data tokenizer captions.txt -o words.model --vocab-size 8000
     """
     from coca_cli.datasets.caption_texts import read_texts
+    from coca_cli.datasets.output_files import check_output_file
     from coca_cli.files import written_whole
     from coca_cli.model.tokenizer import PAPER_VOCABULARY, SentencePieceTokenizer, train_sentencepiece
 
+    check_output_file(model_file, [captions], data_root, overwrite=overwrite)
     wanted = vocab_size or PAPER_VOCABULARY
     model = train_sentencepiece(read_texts(captions, data_root), wanted, lowercase=not keep_case)
     words = SentencePieceTokenizer(model).vocab_size
@@ -82,6 +85,8 @@ def pack(
     quiet: QuietOption = False,
 ) -> None:
     """Write training data of any form into tar shards, which are read fast here, by open_clip and by webdataset.
+
+    --limit counts in each SRC for itself.
 
     Example: coca data pack captions.csv labels:photos/ -o shards --shorter-side 384
     """

@@ -16,6 +16,7 @@ from coca_cli.options import (
     Device,
     DeviceOption,
     LimitOption,
+    OverwriteOption,
     Precision,
     PrecisionOption,
     PretrainedOption,
@@ -85,6 +86,7 @@ def dedup(
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Find training pictures that are in an evaluation set: copies, re-encoded, resized, cropped or mirrored.
@@ -111,6 +113,7 @@ def dedup(
         workers=workers,
         strict=strict,
         sheet=sheet,
+        overwrite=overwrite,
     )
     check_request(request)
     placed = None if embedder is None else place(load(embedder, pretrained), device, precision)

@@ -6,8 +6,10 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,7 +48,7 @@ class PackRequest:
         output: The folder to write.
         shard_size: Pictures in a shard.
         shorter_side: Larger pictures are made so small, in pixels, and written as JPEG; None keeps all bytes.
-        limit: The first so many examples; None for all.
+        limit: The first so many examples of each source; None for all.
         overwrite: Replace the shards that are in the folder.
     """
 
@@ -109,10 +111,16 @@ def pack_sources(request: PackRequest, reporter: Reporter) -> Packed:
     PNG without loss. A shard appears once it is whole; old ones are replaced when all new ones are.
 
     Raises:
-        CocaError: The folder holds shards already; a source cannot be used; see `find_source`.
+        CocaError: The folder holds shards, or tars that no pack wrote; a source cannot be used; see `find_source`.
         BadExample: More than 5 % of the pictures cannot be read.
     """
     old = sorted(request.output.glob("*.tar")) if request.output.is_dir() else []
+    others = sorted({file.name for file in old} - _packed_before(request.output))
+    if others and (request.overwrite or len(others) == len(old)):
+        raise CocaError(
+            f"{request.output} holds {len(others):,} tars that no pack lists in its {SIZES_FILE}, such as {others[0]}, "
+            "and new shards would mix with them: choose another --output, or move them away"
+        )
     if old and not request.overwrite:
         raise CocaError(
             f"{request.output} already holds {len(old):,} shards, such as {old[0].name}: choose another --output, or "
@@ -120,10 +128,12 @@ def pack_sources(request: PackRequest, reporter: Reporter) -> Packed:
         )
     sources = [find_source(text, request.root) for text in request.data]
     make_folder(request.output)
-    skipped, classes = Skipped(), _Classes()
+    skipped, classes, given = Skipped(), _Classes(), Counter[str]()
     with _written_beside(request.output, old) as folder:
         entries = reporter.track(
-            _entries(sources, request, skipped, classes), total=request.limit, label="pictures packed"
+            _entries(sources, request, skipped, classes, given),
+            total=request.limit and request.limit * len(sources),
+            label="pictures packed",
         )
         shards = list(_write_shards(folder, entries, request.shard_size))
         skipped.check(final=True)
@@ -131,9 +141,21 @@ def pack_sources(request: PackRequest, reporter: Reporter) -> Packed:
         _write_words(folder, sources, classes)
     for reason in list(skipped.reasons.values())[:REASONS_SHOWN]:
         reporter.warn(f"left out: {reason}")
-    if len({source.kind for source in sources}) > 1:
+    for source in sources:
+        if not given[source.name]:
+            reporter.warn(f"nothing of {source.name} was packed: none of its pictures can be read")
+    if len({source.kind for source in sources if given[source.name]}) > 1:
         reporter.notice(f"both kinds: train with --data pairs:{request.output} --data labels:{request.output}")
     return Packed(sum(shard.pictures for shard in shards), len(shards), len(skipped.reasons))
+
+
+def _packed_before(folder: Path) -> set[str]:
+    """The names of the shards that a pack wrote into the folder."""
+    try:
+        sizes = json.loads((folder / SIZES_FILE).read_bytes())
+    except (OSError, ValueError):
+        return set()
+    return {name for name in sizes if re.fullmatch(r"\d{5,}\.tar", name)} if isinstance(sizes, dict) else set()
 
 
 @contextmanager
@@ -163,20 +185,19 @@ def _written_beside(output: Path, old: Sequence[Path]) -> Iterator[Path]:
 
 
 def _entries(
-    sources: Sequence[Source], request: PackRequest, skipped: Skipped, classes: _Classes
+    sources: Sequence[Source], request: PackRequest, skipped: Skipped, classes: _Classes, given: Counter[str]
 ) -> Iterator[dict[str, Any]]:
     """One dictionary per picture that can be read, as webdataset writes them."""
-    whole = ((source, example) for source in sources for example in source.read())
+    whole = ((source, example) for source in sources for example in itertools.islice(source.read(), request.limit))
     encode = partial(_encode, shorter_side=request.shorter_side)
     number = 0
-    for (source, example), outcome in decoded(
-        itertools.islice(whole, request.limit), lambda item: encode(item[1]), default_workers(), AHEAD
-    ):
+    for (source, example), outcome in decoded(whole, lambda item: encode(item[1]), default_workers(), AHEAD):
         skipped.seen += 1
         if isinstance(outcome, BadExample):
             skipped.add(f"{source.name}: {example.id}", outcome)
             skipped.check(final=False)
             continue
+        given[source.name] += 1
         record = _describe(source, example)
         if "class" in record:
             classes.add(example.label, record["class"])
@@ -233,6 +254,7 @@ def _kind_of(data: bytes) -> str:
 
 
 def _write_shards(folder: Path, entries: Iterator[dict[str, Any]], shard_size: int) -> Iterator[_Shard]:
+    done: dict[str, int] = {}
     for number in itertools.count():
         first = next(entries, None)
         if first is None:
@@ -247,6 +269,8 @@ def _write_shards(folder: Path, entries: Iterator[dict[str, Any]], shard_size: i
             with part.open("rb") as written:
                 md5 = hashlib.file_digest(written, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
             size = part.stat().st_size
+        done[shard.name] = pictures
+        _write_json(folder / SIZES_FILE, done)  # what is interrupted can still be told from the tars of others
         yield _Shard(shard.name, pictures, size, md5)
 
 

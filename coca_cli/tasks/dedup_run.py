@@ -23,6 +23,7 @@ from coca_cli.datasets.keep_lists import (
     removed_table,
     write_keep_list,
 )
+from coca_cli.datasets.output_files import check_output_file
 from coca_cli.datasets.picture_sets import find_picture_sets
 from coca_cli.datasets.sources import find_source
 from coca_cli.media.alignment import Grey
@@ -54,6 +55,7 @@ class DedupRequest:
         workers: Threads that decode and compare.
         strict: Stop at the first unreadable picture.
         sheet: A picture file for the pairs, side by side.
+        overwrite: Replace the files that an earlier run wrote.
     """
 
     train: str
@@ -66,6 +68,7 @@ class DedupRequest:
     workers: int | None = None
     strict: bool = False
     sheet: Path | None = None
+    overwrite: bool = False
 
 
 class Deduplicated(NamedTuple):
@@ -84,7 +87,7 @@ def check_request(request: DedupRequest) -> None:
     """Find the mistakes that can be found before a model is loaded.
 
     Raises:
-        CocaError: Files cannot be written, data are not there or hold no pictures.
+        CocaError: Files cannot be written or would replace others, data are not there or hold no pictures.
     """
     check_keep_list_path(request.keep_list)
     if request.sheet is not None:
@@ -92,6 +95,9 @@ def check_request(request: DedupRequest) -> None:
     find_source(request.train, request.root)
     for text in request.against:
         find_picture_sets(text, request.root)
+    for path in (request.keep_list, removed_path(request.keep_list), request.sheet):
+        if path is not None:
+            check_output_file(path, [request.train, *request.against], request.root, overwrite=request.overwrite)
 
 
 def run_dedup(request: DedupRequest, placed: Placed | None, reporter: Reporter) -> Deduplicated:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import replace
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from coca_cli.options import Parallel
 from coca_cli.training.memory import Memory, estimate_memory
@@ -19,27 +22,32 @@ from coca_cli.training.pretrain_setup import Prepared
 from coca_cli.world import World
 
 SAMPLES = 5
+WIDTH = 100
+"""Columns where there is no terminal."""
 TEXTS_MEASURED = 512
 MIB, GIB = 2**20, 2**30
 
 
 def describe_plan(request: PretrainRequest, prepared: Prepared, world: World) -> str:
-    """Sources with sample pairs, model, memory and schedule, as text of at most 100 columns.
+    """Sources with sample pairs, model, memory and schedule, as text for stdout: of its width and in its encoding.
 
     Args:
         request: What the user asked.
         prepared: What became of it.
         world: The processes.
     """
-    console = Console(file=StringIO(), width=100, highlight=False)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    written = BytesIO()
+    file = TextIOWrapper(written, encoding, errors="backslashreplace", newline="\n")  # rich draws what it can show
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    console = Console(file=file, width=width, highlight=False)
     console.print(_sources(prepared))
     for feed in prepared.mixture.feeds:
-        console.print(_samples(feed))
+        console.print(_samples(feed, width // 2))
     console.print(_model(request, prepared, world))
     console.print(_schedule(request, prepared, world))
-    written = console.file
-    assert isinstance(written, StringIO)
-    return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+    file.flush()
+    return "\n".join(line.rstrip() for line in written.getvalue().decode(encoding).splitlines()) + "\n"
 
 
 def _sources(prepared: Prepared) -> Table:
@@ -60,12 +68,22 @@ def _sources(prepared: Prepared) -> Table:
     return table
 
 
-def _samples(feed: Feed) -> Table:
+def _samples(feed: Feed, width: int) -> Table:
     title = f"The first pairs of {escape(feed.source.name)}"
-    table = Table("picture", "text", title=title, title_justify="left")
+    table = Table(Column("picture", no_wrap=True), "text", title=title, title_justify="left")
     for draw in _first(feed):
-        table.add_row(escape(draw.example.id), escape(draw.caption))
+        table.add_row(escape(_end_of(draw.example.id, width)), escape(draw.caption))
     return table
+
+
+def _end_of(path: str, width: int) -> str:
+    """The path, cut at its beginning where it is wider: the file's name says most."""
+    if cell_len(path) <= width:
+        return path
+    end = path[-width:]
+    while cell_len(end) > width - 3:
+        end = end[1:]
+    return f"...{end}"
 
 
 def _first(feed: Feed) -> list[Draw]:

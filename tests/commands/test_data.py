@@ -57,8 +57,8 @@ def test_pack_writes_shards_of_any_source(tmp_path: Path, capsys: pytest.Capture
     assert run("data", "pack", *words) == 1
     assert "replace them with --overwrite" in capsys.readouterr().err
     assert run("data", "pack", *words, "--overwrite", "--quiet", "--limit", 1, "--shorter-side", 4) == 0
-    assert capsys.readouterr() == (f"{out}: 1 pictures in 1 shards\n", "")
-    (example,) = find_source(str(out), tmp_path).read()
+    assert capsys.readouterr() == (f"{out}: 2 pictures in 1 shards\n", "")
+    example, *_ = find_source(str(out), tmp_path).read()
     assert min(read_image(example.media[0]).size) == 4
 
 
@@ -72,3 +72,19 @@ def test_pack_says_how_many_pictures_it_left_out(tmp_path: Path, capsys: pytest.
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'out'}: 24 pictures in 1 shards, 1 left out\n"
     assert "0.jpg: not a picture that can be read" in captured.err
+
+
+def test_the_captions_are_not_replaced_by_the_vocabulary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captions, model = tmp_path / "captions.txt", tmp_path / "words.model"
+    captions.write_text("A red seven on the left\nthree green digits\n" * 20)
+    for more in ((), ("--overwrite",)):
+        assert run("data", "tokenizer", captions, "-o", captions, "--vocab-size", 40, *more) == 1
+        assert f"belongs to {captions}, which is read" in capsys.readouterr().err
+    assert captions.read_text().startswith("A red seven")
+    model.write_text("mine")
+    words = ("data", "tokenizer", captions, "-o", model, "--vocab-size", 40)
+    assert run(*words) == 1
+    assert "replace it with --overwrite" in capsys.readouterr().err
+    assert model.read_text() == "mine"
+    assert run(*words, "--overwrite") == 0
+    assert load_sentencepiece(model, context=16)

@@ -39,7 +39,16 @@ def test_a_list_a_table_and_the_pairs(data: Path, capsys: pytest.CaptureFixture[
 
 
 def test_pairs_are_shown_as_many_as_asked_for(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--against", data / "train" / "a", "--against", data / "eval", "-o", data / "keep.txt", "-q")
+    arguments = (
+        "--against",
+        data / "train" / "a",
+        "--against",
+        data / "eval",
+        "-o",
+        data / "keep.txt",
+        "-q",
+        "--overwrite",
+    )
     for more, expected in ((("--show", 0), 0), ((), 5), (("--show", 20), 9)):
         assert run("data", "dedup", data / "train", *arguments, *more) == 0
         assert capsys.readouterr().out.count("  ~  ") == expected
@@ -71,3 +80,13 @@ def test_what_must_be_given(data: Path, missing: str) -> None:
     given = {"--against": data / "eval", "-o": data / "keep.txt"}
     words = [word for flag, value in given.items() if flag != missing for word in (flag, value)]
     assert run("data", "dedup", data / "train", *words) == 2
+
+
+def test_the_training_table_is_not_replaced_by_the_list(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = data / "mine.csv"
+    table.write_text("image,caption\ntrain/a/1.jpg,a picture\n")
+    before = table.read_bytes()
+    for more in ((), ("--overwrite",)):
+        assert run("data", "dedup", table, "--against", data / "eval", "-o", table, *more) == 1
+        assert f"belongs to {table}, which is read" in capsys.readouterr().err
+    assert table.read_bytes() == before

@@ -359,7 +359,8 @@ def test_what_is_interrupted_leaves_whole_shards_or_the_old_ones(
         assert shards(tmp_path / "out") == old
         assert all(not name.startswith(".") for name in names)
     else:
-        assert names == ["00000.tar", "00001.tar"]
+        assert names == ["00000.tar", "00001.tar", "sizes.json"]
+        pack(tmp_path / "new", tmp_path / "out")
         assert len(content(find(tmp_path / "out"))) == 4
 
 
@@ -385,8 +386,8 @@ def test_shards_are_replaced_by_themselves_and_not_removed_first(
     assert before[0][2][0] == "picture 0, a žába"
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(1, [1]), (4, [3, 1]), (100, [3, 3, 2])])
-def test_a_limit_counts_over_all_sources(tmp_path: Path, limit: int, expected: Sequence[int]) -> None:
+@pytest.mark.parametrize(("limit", "expected"), [(1, [2]), (2, [3, 1]), (100, [3, 3, 2])])
+def test_a_limit_counts_in_each_source(tmp_path: Path, limit: int, expected: Sequence[int]) -> None:
     data = [captioned(tmp_path / name, 4) for name in ("a", "b")]
 
     packed = pack(tmp_path / "out", *data, shard_size=3, limit=limit)
@@ -410,3 +411,30 @@ def test_real_pictures_come_back(test_data: Path, tmp_path: Path) -> None:
     pack(tmp_path / "out", source, shard_size=random.Random(0).randrange(7, 30))
 
     assert content(find(tmp_path / "out")) == content(find(source))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_tars_of_others_are_left_alone(tmp_path: Path, packed: bool) -> None:
+    table, out = captioned(tmp_path / "data"), tmp_path / "out"
+    if packed:
+        pack(out, table, shard_size=2)
+    write_shard(out / ("mydata.tar" if packed else "00000.tar"), [("a.txt", "mine")])
+    before = shards(out)
+
+    for data in (table, out):
+        with pytest.raises(CocaError, match="and new shards would mix with them: choose another --output, or move"):
+            pack(out, data, overwrite=True)
+    assert shards(out) == before
+
+
+def test_a_source_that_gave_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, folder = captioned(tmp_path / "data", 30), class_folders(tmp_path / "classes", ("cat",), 1)
+    (picture,) = folder.glob("cat/*")
+    picture.write_bytes(b"no picture")
+
+    request = PackRequest(data=[str(table), f"labels:{folder}"], root=NO_ROOT, output=tmp_path / "out")
+    pack_sources(request, Reporter())
+
+    err = capsys.readouterr().err
+    assert f"warning: nothing of labels:{folder} was packed" in err
+    assert "both kinds" not in err

@@ -46,6 +46,7 @@ def request(data: Path, **changes: object) -> DedupRequest:
         keep_list=data / "out" / "keep.txt",
         batch_size=7,
         workers=0,
+        overwrite=True,
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
@@ -215,3 +216,12 @@ def test_mistakes_are_found_before_the_work(
 def test_a_folder_in_the_place_of_the_list(data: Path) -> None:
     with pytest.raises(CocaError, match="is a folder; give the name of the file"):
         check_request(request(data, keep_list=data))
+
+
+@pytest.mark.parametrize("name", ["keep.txt", "keep.txt.removed.csv", "sheet.png"])
+def test_a_file_that_is_there_is_replaced_only_when_asked(data: Path, name: str) -> None:
+    wanted = request(data, overwrite=False, keep_list=data / "keep.txt", sheet=data / "sheet.png")
+    (data / name).write_text("mine")
+    with pytest.raises(CocaError, match=f"{name} is there already: choose another name, or replace it with"):
+        check_request(wanted)
+    check_request(replace(wanted, overwrite=True))

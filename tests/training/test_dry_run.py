@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,13 @@ REQUEST = PretrainRequest(
     augmentation=Augmentation(),
     limit=32,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_terminal() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "100")
+        yield
 
 
 def prepared_of(request: PretrainRequest) -> Prepared:
@@ -115,13 +125,27 @@ def test_what_looks_like_markup_is_shown_as_it_is(sources: list[Source]) -> None
     assert found["saved"] == "at the end, in [green]"
 
 
-def test_no_line_is_wider_than_100(sources: list[Source]) -> None:
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_no_line_is_wider_than_the_terminal(sources: list[Source], width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
     examples = [replace(example, id="long/" * 30 + example.id, texts=("word " * 60,)) for example in examples_of(8)]
     sources.append(pairs(examples, "source" * 30))
     request = replace(REQUEST, data=("x",), tokenizer="clip")
     text = describe_plan(request, prepared_of(request), SINGLE)
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, text.splitlines())) <= width
     assert text.endswith("\n")
+    for number in range(5):
+        assert f"long/{prepared_of(request).mixture.feeds[0].draw(number).example.id[-9:]} " in text
+
+
+def test_a_stdout_without_box_characters(sources: list[Source], monkeypatch: pytest.MonkeyPatch) -> None:
+    sources.append(pairs([replace(example, texts=("a žába",)) for example in examples_of(8)]))
+    request = replace(REQUEST, data=("x",), tokenizer="clip")
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), "ascii"))
+    text = describe_plan(request, prepared_of(request), SINGLE)
+    assert text.isascii()
+    assert "| architecture" in text
+    assert r"a \u017e" in text
 
 
 def test_the_model_and_what_of_it_is_trained(whole: dict[str, str]) -> None:
