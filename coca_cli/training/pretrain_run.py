@@ -36,6 +36,7 @@ from coca_cli.training.dry_run import describe_plan
 from coca_cli.training.ema import Ema
 from coca_cli.training.evaluations import EvaluationSet, open_sets, score
 from coca_cli.training.failed_writes import writing
+from coca_cli.training.heap import return_large_blocks
 from coca_cli.training.loop import Execution, StepReport, train
 from coca_cli.training.metrics_log import MetricsLog, check_extras, read_metrics
 from coca_cli.training.objective import Objective
@@ -77,6 +78,7 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> Trained | None
         SystemExit: The system stopped it (SIGTERM); what was trained has been saved.
     """
     device = local_device(choose_device(request.device))
+    return_large_blocks()
     with joined_world(device) as world:
         if not world.first:
             reporter = Reporter(quiet=True)
