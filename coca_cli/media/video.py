@@ -30,7 +30,7 @@ MOMENT = 1e-6
 """Seconds: a frame that appears at the wanted time, up to rounding, is shown then."""
 
 MAY_LACK = 0.05
-"""A file whose pictures end sooner than it says by more than this part, and by more than a tenth of a second, was cut
+"""A file whose pictures end sooner than it says by more than this part, and by more than a fifth of a second, was cut
 off. Headers are rounded, and sound may go on a little after the last picture."""
 
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
@@ -184,7 +184,8 @@ def _inspect(source: Source) -> _Clip:
         unit = float(stream.time_base or 0)
         starts, end = np.sort(np.asarray(shown, dtype=np.float64)) * unit, ends[stream.index]
         if stream.duration is not None:
-            _refuse_if_cut_off(end - starts[0], stream.duration * unit)
+            # some count from the first frame, some from zero
+            _refuse_if_cut_off(max(end, end - starts[0]), stream.duration * unit)
         elif container.duration is not None:
             _refuse_if_cut_off(max(ends.values()), container.duration / av.time_base)
         exact = container.format.name in INDEXED and stream.frames in (0, len(packets)) and _is_plain(packets)
@@ -208,7 +209,7 @@ def _is_plain(packets: list[_Packet]) -> bool:
 
 
 def _refuse_if_cut_off(present: float, promised: float) -> None:
-    if promised - present > max(0.1, MAY_LACK * promised):
+    if promised - present > max(0.2, MAY_LACK * promised):
         raise ValueError(f"cut off: {max(present, 0):.1f} of {promised:.1f} seconds are there")
 
 
