@@ -33,13 +33,16 @@ MAY_LACK = 0.05
 """A file whose pictures end sooner than it says by more than this part, and by more than a fifth of a second, was cut
 off. Headers are rounded, and sound may go on a little after the last picture."""
 
-INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
-"""Containers, by FFmpeg's names, in which a frame is found by its time; in others decord may land beside it."""
+INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+"""Containers, by FFmpeg's names, that say when each frame is shown and lead to it. In others decord may land beside it,
+or know no times, as in an AVI."""
+
+ONE_BY_ONE = ("h264", "hevc", "vp9", "av1")
+"""Codecs, by FFmpeg's names, in which each packet of these containers shows a frame. Others have packets that show
+none; decord counts them, and so takes other frames for those that were asked for."""
 
 _NO_REPEATS = "0.000001"
 """What part of its frames decord may repeat in place of others that it cannot decode: none."""
-
-av.logging.set_level(None)
 
 Source = str | bytes
 Frames = dict[int, NDArray[np.uint8]]  # number -> (height, width, 3) RGB, upright
@@ -75,6 +78,7 @@ class _Packet(NamedTuple):
     shown: int | None  # when, in the stream's own unit; as decoders get them they need not rise
     key: bool
     left_out: bool  # decoded and not shown: the file was trimmed without being encoded again
+    partial: bool  # its last bytes are missing
 
 
 def choose_frames(starts: NDArray[np.float64], end: float, sampling: Sampling) -> NDArray[np.int64]:
@@ -175,10 +179,13 @@ def _inspect(source: Source) -> _Clip:
             if number == stream.index:
                 first = first or next(iter(stream.decode(packet)), None)
                 if packet.size:
-                    packets.append(_Packet(packet.pts, packet.is_keyframe, packet.is_discard))
+                    packets.append(_Packet(packet.pts, packet.is_keyframe, packet.is_discard, packet.is_corrupt))
+        if packets and packets[-1].partial:
+            raise ValueError("cut off in the middle of a frame")
         if first is None:
             raise ValueError("none of its frames can be decoded")
         shown = [packet.shown for packet in packets if packet.shown is not None and not packet.left_out]
+        keys = [packet.shown for packet in packets if packet.shown is not None and packet.key]
         if not shown:
             raise ValueError("it does not say when its frames are shown")
         unit = float(stream.time_base or 0)
@@ -188,24 +195,43 @@ def _inspect(source: Source) -> _Clip:
             _refuse_if_cut_off(max(end, end - starts[0]), stream.duration * unit)
         elif container.duration is not None:
             _refuse_if_cut_off(max(ends.values()), container.duration / av.time_base)
-        exact = container.format.name in INDEXED and stream.frames in (0, len(packets)) and _is_plain(packets)
+        exact = (
+            container.format.name in INDEXED
+            and stream.codec.canonical_name in ONE_BY_ONE
+            and stream.frames in (0, len(packets))  # decord makes room for as many as the header claims
+            and _is_plain(packets)
+            and all(_begins_at(container, stream, place) for place in {shown[0], *keys[-1:]})
+        )
     turned = round(first.rotation / 90) % 2
     return _Clip(starts, end, *((first.height, first.width) if turned else (first.width, first.height)), exact)
 
 
 def _is_plain(packets: list[_Packet]) -> bool:
-    """Whether each packet is a frame that is shown, and decoding can begin at any key frame.
+    """Whether it is known when each frame is shown, and decoding can begin at any key frame.
 
     Where frames that are shown before a key frame follow it in the file, they need what came before: whoever begins at
     the key frame misses them, and decord, which counts frames, then takes later ones for those that were asked for.
     """
     begin = None
     for packet in packets:
-        if packet.shown is None or packet.left_out or (begin is not None and packet.shown < begin):
+        if packet.shown is None or (begin is not None and packet.shown < begin):
             return False
         if packet.key:
             begin = packet.shown
-    return begin is not None
+    return packets[0].key
+
+
+def _begins_at(container: InputContainer, stream: VideoStream, place: int) -> bool:
+    """Whether this frame is the first that decoding gives after a jump to it.
+
+    Where one cannot jump, decord says so on the terminal and goes wrong; and frames may be marked as key frames from
+    which a decoder needs a few more until it has a whole picture.
+    """
+    try:
+        container.seek(place, stream=stream)
+        return next(container.decode(stream)).pts == place
+    except (FFmpegError, StopIteration):
+        return False
 
 
 def _refuse_if_cut_off(present: float, promised: float) -> None:
@@ -218,9 +244,8 @@ def _by_decord(source: str, clip: _Clip, wanted: Collection[int]) -> Frames:
     starts = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
     if len(starts) != len(clip.starts) or not np.allclose(starts - starts[0], clip.starts - clip.starts[0], atol=1e-3):
         raise ValueError("decord does not know when frames are shown, and would take some for others")
-    # one by one: its batches pass over a place that it cannot find, and hold the frame beside it; and to the end,
-    # where it sees that frames were missing and that it counted wrongly
-    frames = {number: reader[number].asnumpy() for number in sorted({*wanted, len(starts) - 1})}
+    # one by one: its batches pass over a place that it cannot find, and hold the frame beside it
+    frames = {number: reader[number].asnumpy() for number in sorted(set(wanted))}
     if any(frame.shape != (clip.height, clip.width, 3) for frame in frames.values()):
         raise ValueError("decord takes the padding of narrow frames for pixels")
     return frames
@@ -229,8 +254,9 @@ def _by_decord(source: str, clip: _Clip, wanted: Collection[int]) -> Frames:
 def _by_pyav(source: Source, clip: _Clip, guess: list[int], sampling: Sampling) -> tuple[list[int], Frames]:
     """The same frames; every one is decoded, so this is slower in long clips."""
     frames, starts = _decode_all(source, clip, guess)
-    _refuse_if_cut_off(starts[-1] - starts[0], clip.starts[-1] - clip.starts[0])
-    # decoders know the times better than some containers
+    # of frames that hang on one that was lost, decoders leave some out without a word
+    _refuse_if_cut_off(starts[-1] - clip.starts[0], clip.starts[-1] - clip.starts[0])
+    # the container may know less well than the decoder when frames are shown, and which can be
     wanted = choose_frames(starts, starts[-1] + clip.end - clip.starts[-1], sampling).tolist()
     if not frames.keys() >= set(wanted):
         frames, _ = _decode_all(source, clip, wanted)
@@ -244,7 +270,7 @@ def _decode_all(source: Source, clip: _Clip, wanted: Collection[int]) -> tuple[F
     kept = set(wanted)
     with _open(source) as container:
         for number, frame in enumerate(container.decode(_pictures(container))):
-            starts.append(frame.time or 0.0)  # where that is unknown, with the one before
+            starts.append(0.0 if frame.time is None else frame.time)
             if number in kept:
                 quarters = round(frame.rotation / 90)
                 width, height = (clip.height, clip.width) if quarters % 2 else (clip.width, clip.height)
@@ -252,4 +278,5 @@ def _decode_all(source: Source, clip: _Clip, wanted: Collection[int]) -> tuple[F
                 frames[number] = np.ascontiguousarray(np.rot90(array, quarters))
     if not starts:
         raise ValueError("none of its frames can be decoded")
-    return frames, np.maximum.accumulate(np.asarray(starts))
+    # frames come in the order in which they are shown; only their times can be mixed up, in AVIs
+    return frames, np.sort(np.asarray(starts))
