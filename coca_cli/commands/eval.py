@@ -99,7 +99,7 @@ def zeroshot(
     from coca_cli.store import Store
     from coca_cli.tasks.media_features import Reading
     from coca_cli.tasks.zeroshot_run import ZeroShotRequest, check_request, run_zeroshot
-    from coca_cli.world import joined_world
+    from coca_cli.world import joined_world, local_device
 
     store = Store(results)
     request = ZeroShotRequest(
@@ -115,7 +115,7 @@ def zeroshot(
         seed=seed,
     )
     check_request(request, store)
-    with joined_world(choose_device(device)) as world:
+    with joined_world(local_device(choose_device(device))) as world:
         placed = place(load(model, pretrained, image_size), device, precision)
         rows = run_zeroshot(request, placed, store, Reporter(quiet=quiet or not world.first), world)
     if world.first:
@@ -177,8 +177,8 @@ def retrieval(
     from coca_cli.reports.tables import render
     from coca_cli.store import Store
     from coca_cli.tasks.media_features import Reading
-    from coca_cli.tasks.retrieval_run import RetrievalRequest, run_retrieval, select_captioned
-    from coca_cli.world import joined_world
+    from coca_cli.tasks.retrieval_run import RetrievalRequest, check_request, run_retrieval
+    from coca_cli.world import joined_world, local_device
 
     request = RetrievalRequest(
         dataset=find_dataset(dataset),
@@ -199,10 +199,9 @@ def retrieval(
         seed=seed,
     )
     store = Store(results)
-    store.check_writable()
-    select_captioned(request)
-    with joined_world(choose_device(device)) as world:
+    chosen = check_request(request, store)
+    with joined_world(local_device(choose_device(device))) as world:
         placed = place(load(model, pretrained, image_size), device, precision)
-        rows = run_retrieval(request, placed, store, Reporter(quiet=quiet or not world.first), world)
+        rows = run_retrieval(request, chosen, placed, store, Reporter(quiet=quiet or not world.first), world)
     if world.first:
         print(render(rows, format), end="")

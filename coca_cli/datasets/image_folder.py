@@ -84,6 +84,11 @@ def _first_below(folder: Path, names: Sequence[str], layout: str) -> Path | None
     return next((folder / present[name] for name in names if name in present), None)
 
 
+def find_beside(folder: Path, places: Sequence[str], name: str) -> Path | None:
+    """The first file of that name in one of the places below the folder; None where there is none."""
+    return next((folder / below / name for below in places if (folder / below / name).is_file()), None)
+
+
 def is_picture(name: str) -> bool:
     """Whether a file's name ends as a picture's does, in capitals or not."""
     return name.lower().endswith(PICTURE_ENDINGS)

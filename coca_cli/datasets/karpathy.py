@@ -9,7 +9,7 @@ from pathlib import Path
 
 from coca_cli.datasets.caption_json import TRAIN_SPLITS, read_captioned, read_listed
 from coca_cli.datasets.example import Dataset, Example, Protocol
-from coca_cli.datasets.image_folder import check_split, locate, missing
+from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
 
 SPLITS = ("test", "val", "train")
 ANNOTATIONS = "annotations"
@@ -57,8 +57,7 @@ class Captioned:
 
     def find(self, folder: Path, name: str) -> Path | None:
         """A caption file or list of the set; None where it is not there."""
-        places = (folder / name, folder / ANNOTATIONS / name)
-        return next((place for place in places if place.is_file()), None)
+        return find_beside(folder, ("", ANNOTATIONS), name)
 
     def fits(self, folder: Path) -> bool:
         """Whether a folder holds the set's captions."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from coca_cli.datasets.example import Dataset, Example, Protocol
-from coca_cli.datasets.image_folder import check_split, locate, missing
-from coca_cli.datasets.video_files import find_beside, find_videos
+from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
+from coca_cli.datasets.video_files import find_videos
 from coca_cli.errors import BadExample
 
 NAMES = ("msrvtt", "msr-vtt", "msr_vtt")

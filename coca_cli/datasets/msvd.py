@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from coca_cli.datasets.example import Dataset, Example, Protocol
-from coca_cli.datasets.image_folder import check_split, locate, missing
-from coca_cli.datasets.video_files import find_beside, find_videos, is_video
+from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
+from coca_cli.datasets.video_files import find_videos, is_video
 from coca_cli.errors import BadExample
 
 SPLITS = ("test", "val", "train")

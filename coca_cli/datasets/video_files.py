@@ -75,8 +75,3 @@ def find_videos(folder: Path, names: Sequence[str], layout: str) -> dict[str, Pa
         raise missing(f"none of the {len(wanted):,} clips such as {names[0]} ({endings}) is in {folder}", layout)
     usual = next(iter(found.values()))
     return {name: found.get(name, usual.with_name(f"{name}{usual.suffix}")) for name in names}
-
-
-def find_beside(folder: Path, places: Sequence[str], name: str) -> Path | None:
-    """The first file of that name in one of the places below the folder; None where there is none."""
-    return next((folder / below / name for below in places if (folder / below / name).is_file()), None)

@@ -27,6 +27,8 @@ MAX_UNREADABLE = 0.05
 EARLY_CHECK = 200
 """After so many examples a run on mostly unreadable data stops, rather than at its end."""
 BATCHES_AHEAD = 2
+TOLD = 10
+"""Unreadable examples that are told one by one; all stand in the run file."""
 
 
 class Batch(NamedTuple):
@@ -68,6 +70,16 @@ class Skipped:
         if self.strict:
             raise BadExample(f"{error}. Stopped because of --strict")
         self.reasons[name] = str(error)
+
+    def tell(self, warn: Callable[[str], None], words: str = "left out") -> None:
+        """Name the first of them to the user.
+
+        Args:
+            warn: Takes one line for each.
+            words: What became of them.
+        """
+        for reason in list(self.reasons.values())[:TOLD]:
+            warn(f"{words}: {reason}")
 
     def check(self, *, final: bool) -> None:
         """Stop a run whose data is broken.

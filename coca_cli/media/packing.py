@@ -35,7 +35,6 @@ INDEX_FILE = "index.json"  # read by wids
 ALSO_WRITTEN = (SIZES_FILE, INDEX_FILE, CLASS_NAMES_FILE, TEMPLATES_FILE)
 AHEAD = 64  # pictures that may be read before they are written
 JPEG_QUALITY = 95
-REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +138,7 @@ def pack_sources(request: PackRequest, reporter: Reporter) -> Packed:
         skipped.check(final=True)
         _write_index(folder, shards, request.output.resolve().name)
         _write_words(folder, sources, classes)
-    for reason in list(skipped.reasons.values())[:REASONS_SHOWN]:
-        reporter.warn(f"left out: {reason}")
+    skipped.tell(reporter.warn)
     for source in sources:
         if not given[source.name]:
             reporter.warn(f"nothing of {source.name} was packed: none of its pictures can be read")

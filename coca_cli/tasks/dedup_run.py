@@ -32,7 +32,7 @@ from coca_cli.media.contact_sheet import Pair, check_sheet_path, write_contact_s
 from coca_cli.media.hashes import TRAINING_LOOKS
 from coca_cli.model.placement import Placed
 from coca_cli.progress import Reporter
-from coca_cli.tasks.fingerprints import WARNINGS, FingerprintReader, Library, read_library
+from coca_cli.tasks.fingerprints import FingerprintReader, Library, read_library
 from coca_cli.tasks.near_duplicates import LEAST_CORRELATION, LEAST_WEAK_CORRELATION, MAX_DISTANCE, FoundBy, Match
 
 SHEET_PAIRS = 60
@@ -249,8 +249,7 @@ def _describe(request: DedupRequest, placed: Placed | None, tally: _Tally, skipp
 
 
 def _warn(request: DedupRequest, tally: _Tally, skipped: Skipped, reporter: Reporter) -> None:
-    for reason in list(skipped.reasons.values())[:WARNINGS]:
-        reporter.warn(f"not compared, and left in the list for training to skip: {reason}")
+    skipped.tell(reporter.warn, "not compared, and left in the list for training to skip")
     if tally.unlisted:
         reporter.warn(
             f"{len(tally.unlisted):,} ids hold a line break, such as {tally.unlisted[0]!r}; none can stand in a list, "

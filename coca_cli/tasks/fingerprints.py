@@ -27,7 +27,6 @@ from coca_cli.tasks.embedding import embed_pixels
 from coca_cli.tasks.near_duplicates import EvaluationPictures
 
 BLOCKS_AHEAD = 2
-WARNINGS = 10
 
 Block = list[tuple[Example, NDArray[Any]]]
 
@@ -147,8 +146,7 @@ def read_library(
             records.append(repack_fields(rows[["hashes", "digest", "thumbnail"]]))
         if len(known) == before:
             raise MissingFile(f"no picture to compare with in {each.name}; check where it lies")
-        for reason in list(skipped.reasons.values())[:WARNINGS]:
-            reporter.warn(f"not compared, so its copies stay in the training data: {reason}")
+        skipped.tell(reporter.warn, "not compared, so its copies stay in the training data")
     vectors = torch.cat(embeddings) if embeddings else None
     pictures = EvaluationPictures(np.concatenate(records), vectors, least_cosine, reader.threads)
     if pictures.flat:

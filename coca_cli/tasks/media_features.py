@@ -72,22 +72,11 @@ def embed_media(
     Raises:
         BadExample: In strict mode at the first unreadable example; otherwise when more than 5 % are unreadable.
     """
-    image, clips = placed.image, dataset.media == "video"
-    facts: dict[str, object] = {
-        "features": "embedding",
-        "model": placed.name,
-        "weights": placed.checkpoint,
-        "image": asdict(image),
-        "precision": placed.precision,
-        "device": placed.device.type,
-        "dataset": dataset.name,
-        "dataset_version": dataset.version,
-        "split": split,
-    }
+    image, facts = placed.image, _facts(dataset, split, placed)
     read: Read = partial(_read_picture, image=image, border=dataset.border)
     compute: Callable[[Tensor], Tensor] = partial(embed_pixels, placed)
     size = reading.batch_size
-    if clips:
+    if dataset.media == "video":
         facts |= reading.clip_facts()
         read = partial(_read_clip, image=image, sampling=reading.sampling)
         compute = partial(embed_frames, placed, normalise_first=reading.frame_mean is FrameMean.normalise_first)
@@ -109,6 +98,21 @@ def embed_media(
         world=world,
         track=track,
     )
+
+
+def _facts(dataset: Dataset, split: str, placed: Placed) -> dict[str, object]:
+    """What decides the embedding of a picture."""
+    return {
+        "features": "embedding",
+        "model": placed.name,
+        "weights": placed.checkpoint,
+        "image": asdict(placed.image),
+        "precision": placed.precision,
+        "device": placed.device.type,
+        "dataset": dataset.name,
+        "dataset_version": dataset.version,
+        "split": split,
+    }
 
 
 def _read_picture(example: Example, *, image: ImageSettings, border: int) -> NDArray[np.uint8]:

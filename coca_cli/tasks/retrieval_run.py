@@ -74,14 +74,15 @@ class Captioned(NamedTuple):
     absent: list[str]
 
 
-def select_captioned(request: RetrievalRequest) -> Captioned:
-    """The captioned examples that the request means.
+def check_request(request: RetrievalRequest, store: Store) -> Captioned:
+    """Find the mistakes that can be found before a model is loaded, and what is to be searched.
 
     Raises:
         UnknownName: The dataset has no such split or protocol.
         MissingFile: Its files are not there.
-        CocaError: It has no captions, or the prompt has no place for them.
+        CocaError: It has no captions, the prompt has no place for them, or the results cannot be written.
     """
+    store.check_writable()
     if "{}" not in request.prompt:
         raise CocaError(f"--prompt {request.prompt!r} has no {{}}, where the caption goes; such as 'a photo of {{}}'")
     protocol = _choose_protocol(request)
@@ -121,9 +122,22 @@ def _choose_protocol(request: RetrievalRequest) -> Protocol:
 
 
 def run_retrieval(
-    request: RetrievalRequest, placed: Placed, store: Store, reporter: Reporter, world: World = SINGLE
+    request: RetrievalRequest,
+    chosen: Captioned,
+    placed: Placed,
+    store: Store,
+    reporter: Reporter,
+    world: World = SINGLE,
 ) -> list[Result]:
     """Evaluate and record.
+
+    Args:
+        request: What the user asked.
+        chosen: From `check_request`.
+        placed: The model.
+        store: Where rows go.
+        reporter: Shows progress.
+        world: The processes that share the work.
 
     Returns:
         The rows that the first process appended to the store; none on others.
@@ -131,7 +145,6 @@ def run_retrieval(
     Raises:
         CocaError: Data are missing or broken; see the functions called.
     """
-    chosen = select_captioned(request)
     listed = len(chosen.examples) + len(chosen.absent)
     if chosen.absent:
         names = ", ".join(chosen.absent[:NAMED]) + (" ..." if len(chosen.absent) > NAMED else "")
@@ -149,8 +162,7 @@ def run_retrieval(
     found = embed_media(
         request.dataset, chosen.protocol.split, chosen.examples, placed, request.reading, skipped, reporter, world
     )
-    for reason in list(skipped.reasons.values())[:10]:
-        reporter.warn(f"left out: {reason}")
+    skipped.tell(reporter.warn)
     texts, owner = captions_of(found.examples, request.captions, request.prompt)
     embedded = embed_captions(request, texts, placed, reporter)
     if not world.first:
@@ -198,11 +210,8 @@ def embed_captions(request: RetrievalRequest, texts: Sequence[str], placed: Plac
     """Unit embeddings (m, D) of the texts; kept for the next run."""
 
     def build() -> Tensor:
-        return embed_texts(
-            placed, texts, lambda groups: reporter.track(groups, total=len(texts), label="texts", size=len)
-        )
+        total = len(set(texts))  # equal texts are embedded once
+        return embed_texts(placed, texts, lambda groups: reporter.track(groups, total=total, label="texts", size=len))
 
-    if request.reading.cache is None:
-        return build()
     path = texts_path(request.reading.cache, placed, "captions", texts)
     return cached_texts(path, len(texts), build, reporter.warn)

@@ -20,25 +20,27 @@ VERSION = 1
 """Raised whenever a change moves an embedding."""
 
 
-def texts_path(folder: Path, placed: Placed, kind: str, words: Sequence[object]) -> Path:
+def texts_path(folder: Path | None, placed: Placed, kind: str, words: Sequence[object]) -> Path | None:
     """Where the embeddings of these weights, words and number format are kept.
 
     Args:
-        folder: Of all caches.
+        folder: Of all caches; None where nothing is kept.
         placed: The model.
         kind: "classifiers" or "captions".
         words: All that the embeddings are made of, as JSON has it.
     """
+    if folder is None:
+        return None
     key = [VERSION, placed.checkpoint, placed.name, placed.precision, placed.device.type, *words]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]
     return folder.expanduser() / kind / f"{digest}.safetensors"
 
 
-def cached_texts(path: Path, rows: int, build: Callable[[], Tensor], warn: Callable[[str], None]) -> Tensor:
+def cached_texts(path: Path | None, rows: int, build: Callable[[], Tensor], warn: Callable[[str], None]) -> Tensor:
     """The embeddings at `path`, or new ones that are kept there.
 
     Args:
-        path: From `texts_path`.
+        path: From `texts_path`; None keeps nothing.
         rows: How many there must be.
         build: Makes them.
         warn: Told when they cannot be kept; the run goes on.
@@ -46,6 +48,8 @@ def cached_texts(path: Path, rows: int, build: Callable[[], Tensor], warn: Calla
     Returns:
         (rows, D) fp32.
     """
+    if path is None:
+        return build()
     try:
         found = load_file(path)[NAME]
         if len(found) == rows:

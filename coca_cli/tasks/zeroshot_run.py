@@ -95,8 +95,7 @@ def run_zeroshot(
         return []
     classifier = _classifier(request.reading.cache, placed, prompts, reporter)
     outcome = evaluate(classifier, [embedded])
-    for reason in list(skipped.reasons.values())[:10]:
-        reporter.warn(f"left out: {reason}")
+    skipped.tell(reporter.warn)
     rows = evaluation.record(store, outcome.scores, len(outcome.ids), skipped.reasons)
     if request.predictions is not None:
         write_predictions(request.predictions, outcome.ids, outcome.labels, outcome.ranking, prompts.class_names)
@@ -111,7 +110,5 @@ def _classifier(cache: Path | None, placed: Placed, prompts: Prompts, reporter: 
             placed, prompts, lambda groups: reporter.track(groups, total=total, label="prompts", size=len)
         )
 
-    if cache is None:
-        return build()
     path = texts_path(cache, placed, "classifiers", prompts)
     return cached_texts(path, len(prompts.class_names), build, reporter.warn)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from coca_cli.errors import CocaError
 from coca_cli.files import make_folder
-from coca_cli.media.batches import MAX_UNREADABLE, Skipped
-from coca_cli.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE, save_weights
+from coca_cli.media.batches import MAX_UNREADABLE, TOLD, Skipped
+from coca_cli.model.checkpoint import save_weights
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed, choose_device
 from coca_cli.progress import Reporter
 from coca_cli.training.batches import Position, training_batches
 from coca_cli.training.checkpoints import (
-    CHECKPOINTS,
     TrainingState,
-    latest_checkpoint,
     load_checkpoint,
     read_facts,
     save_checkpoint,
@@ -38,20 +34,17 @@ from coca_cli.training.evaluations import EvaluationSet, open_sets, score
 from coca_cli.training.failed_writes import writing
 from coca_cli.training.heap import return_large_blocks
 from coca_cli.training.loop import Execution, StepReport, train
-from coca_cli.training.metrics_log import MetricsLog, check_extras, read_metrics
+from coca_cli.training.metrics_log import MetricsLog, check_extras
 from coca_cli.training.objective import Objective
 from coca_cli.training.optim import build_optimizer
 from coca_cli.training.pretrain_request import PretrainRequest
 from coca_cli.training.pretrain_setup import Prepared, prepare, settings_of
-from coca_cli.training.run_file import RUN_FILE, RunFile, read_run_file
+from coca_cli.training.run_file import RUN_FILE, RunFile
+from coca_cli.training.run_folder import BEST, find_start, holds_model, last_report, open_run_file
 from coca_cli.training.stopping import stop_requests
 from coca_cli.training.unreadable import checked_batches
 from coca_cli.training.utilisation import measured_peak, step_cost
 from coca_cli.world import World, joined_world, local_device, tell_all, wait_for_all
-
-BEST = "best"
-WARNINGS = 10
-"""Unreadable pictures that are told one by one."""
 
 
 class Trained(NamedTuple):
@@ -85,15 +78,15 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> Trained | None
         _check_request(request, world)
         check_extras(request.logs)
         make_folder(request.output)
-        checkpoint = tell_all(_find_start(request) if world.first else None, world)
+        checkpoint = tell_all(find_start(request) if world.first else None, world)
         prepared = prepare(request, device, checkpoint)
         sets = open_sets(request.eval_zeroshot, request.eval_retrieval, request.root, request.limit)
-        file = _open_run_file(request, settings_of(request, prepared), checkpoint) if world.first else None
+        file = open_run_file(request, settings_of(request, prepared), checkpoint) if world.first else None
         if checkpoint is not None and read_facts(checkpoint)["step"] >= prepared.recipe.steps:
-            if not tell_all(file and _holds_model(request.output, prepared.recipe.steps, file), world):
+            if not tell_all(file and holds_model(request.output, prepared.recipe.steps, file), world):
                 _Run(request, prepared, sets, world, device, reporter, file).write_model(checkpoint)
             reporter.notice(f"{request.output} is finished already; --overwrite trains it anew")
-            return Trained(_last_report(request.output)) if world.first else None
+            return Trained(last_report(request.output)) if world.first else None
         _announce(request, prepared, reporter)
         if file:
             file.write({})
@@ -237,9 +230,8 @@ class _Run:
         found = self.skipped.reasons
         if not self.file or not found:
             return
-        for reason in list(found.values())[:WARNINGS]:
-            self.reporter.warn(f"left out: {reason}")
-        if len(found) > WARNINGS:
+        self.skipped.tell(self.reporter.warn)
+        if len(found) > TOLD:
             self.reporter.warn(f"left out: {len(found):,} pictures in all; see {self.request.output / RUN_FILE}")
         with suppress(CocaError):  # what ended the run is the better message
             self.file.write(found)
@@ -323,64 +315,6 @@ def _check_request(request: PretrainRequest, world: World) -> None:
         )
 
 
-def _find_start(request: PretrainRequest) -> Path | None:
-    """The checkpoint to go on from; None to begin.
-
-    Raises:
-        CocaError: The folder holds a model, or nothing to go on from.
-    """
-    output = request.output
-    checkpoint = None if request.overwrite else latest_checkpoint(output)
-    if checkpoint is None and not request.overwrite:
-        if request.resume:
-            raise CocaError(f"nothing to resume in {output}: it has no checkpoint; leave out --resume to begin")
-        if (output / CONFIG_FILE).exists():
-            raise CocaError(f"{output} already holds a model; choose another --output, or replace it with --overwrite")
-    return checkpoint
-
-
-def _open_run_file(request: PretrainRequest, settings: Mapping[str, Any], checkpoint: Path | None) -> RunFile:
-    """The file of the run that begins, or goes on; what an earlier run left is cleared where that is wanted.
-
-    Raises:
-        CocaError: The folder holds a run with other settings.
-    """
-    output = request.output
-    if checkpoint is None:
-        if request.overwrite:
-            for name in (CHECKPOINTS, BEST, "tensorboard"):
-                shutil.rmtree(output / name, ignore_errors=True)
-        return RunFile(output, settings, {})
-    before = read_run_file(output)
-    different = _differences(before.get("settings") or {}, json.loads(json.dumps(settings)))
-    if different:
-        raise CocaError(
-            f"{output} holds a run with other settings: {'; '.join(different[:5])}. Choose another --output, "
-            "give the same settings to go on, or begin anew with --overwrite"
-        )
-    return RunFile(output, settings, before)
-
-
-def _holds_model(folder: Path, steps: int, file: RunFile) -> bool:
-    """Whether the folder's model is that of this run after these steps."""
-    try:
-        trained = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["trained"]
-        return (folder / WEIGHTS_FILE).is_file() and (trained["run"], trained["steps"]) == (file.id, steps)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for key in dict.fromkeys([*was, *now]):
-        one, other = was.get(key), now.get(key)
-        if isinstance(one, dict) and isinstance(other, dict):
-            found += _differences(one, other, f"{prefix}{key}.")
-        elif one != other:
-            found.append(f"{prefix}{key} was {one}, is {other}")
-    return found
-
-
 def _announce(request: PretrainRequest, prepared: Prepared, reporter: Reporter) -> None:
     """Tell the user what is trained."""
     model, recipe, mixture = prepared.model, prepared.recipe, prepared.mixture
@@ -410,12 +344,3 @@ def _left_aside(request: PretrainRequest) -> str:
         f"--init {request.init} brings its own architecture and tokenizer: "
         f"{', '.join(request.left_aside)} of the recipe {'is' if len(request.left_aside) == 1 else 'are'} left aside"
     )
-
-
-def _last_report(output: Path) -> StepReport:
-    """The report of a finished run, from its log."""
-    names = StepReport.__dataclass_fields__
-    lines = [line for line in read_metrics(output) if names.keys() <= line.keys()]
-    if not lines:
-        raise CocaError(f"{output} is finished, but its metrics.jsonl is gone or damaged; --overwrite trains it anew")
-    return StepReport(**{name: lines[-1][name] for name in names})

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from coca_cli import __version__
 from coca_cli.datasets.keep_lists import Origin, write_keep_list
+from coca_cli.media import batches
 from coca_cli.media.batches import Skipped
 from coca_cli.model.checkpoint import load, load_folder
 from coca_cli.model.layers import interpolate_grid
@@ -296,7 +297,8 @@ def test_a_run_shorter_than_a_pass_says_how_many_it_could_not_read(
 def test_of_many_unreadable_pictures_the_first_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WARNINGS", 1)
+    monkeypatch.setattr(module, "TOLD", 1)
+    monkeypatch.setattr(batches, "TOLD", 1)
     monkeypatch.setattr(Skipped, "check", lambda self, final: None)
     pictures = class_folders(tmp_path / "pictures", per_class=12)
     for name in ("cat", "dog"):
