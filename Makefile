@@ -11,7 +11,7 @@ demo: .venv/.installed  ## train a small CoCa on built-in pictures, evaluate it,
 	$(BIN)/coca demo
 
 test: .venv/.tested  ## install with the test extra and run the tests (offline, CPU)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: .venv/.tested  ## the longer tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
