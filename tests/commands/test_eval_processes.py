@@ -22,7 +22,8 @@ def rows(results: Path) -> list[dict[str, object]]:
 
 
 def evaluate(words: list[str], results: Path, processes: int) -> list[dict[str, object]]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launcher = torchrun if processes > 1 else []
     command = [sys.executable, *launcher, "-m", "coca_cli", "eval", *words, "--results", str(results), "--no-cache"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)

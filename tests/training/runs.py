@@ -33,7 +33,8 @@ def words(output: Path, *more: object) -> list[str]:
 
 def start(arguments: list[str], processes: int = 1) -> subprocess.Popen[str]:
     """Start the command; under torchrun where it is to be several processes."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launcher = torchrun if processes > 1 else []
     command = [sys.executable, *launcher, "-m", "coca_cli", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::FutureWarning:coca_cli"}
     return subprocess.Popen(
