@@ -41,7 +41,7 @@ from coca_cli.model.tokenizer import ClipTokenizer
 from coca_cli.options import OptimizerChoice
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.batches import TrainingBatch, training_batches
-from coca_cli.training.heap import return_large_blocks
+from coca_cli.training.heap import choose_heap
 from coca_cli.training.mixture import Feed, Mixture
 from coca_cli.training.objective import Objective, Part, Weights, backward, pack_texts
 from coca_cli.training.optim import build_optimizer, clip_gradients
@@ -85,9 +85,9 @@ def open_clip_steps(options: argparse.Namespace, weights: Path, batches: list[Tr
 
 def coca_steps(options: argparse.Namespace, weights: Path, batches: list[TrainingBatch]) -> list[list[float]]:
     """Seconds and total loss of each step."""
-    return_large_blocks()  # as `coca pretrain` begins
     config = open_clip_config(open_clip.get_model_config(options.model))
     model = CoCa(config)
+    choose_heap(sum(parameter.numel() for parameter in model.parameters()))  # as `coca pretrain` begins
     model.load_state_dict(from_open_clip(load_file(weights), config))
     model.train()
     objective = Objective(model, mixed=options.precision == "bf16")

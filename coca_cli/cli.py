@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from coca_cli import __version__
-from coca_cli.commands import data, dedup, demo, eval, models, pretrain, report
+from coca_cli.commands import data, dedup, demo, embed, eval, models, pretrain, report
 from coca_cli.errors import CocaError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 eval_app = typer.Typer(help="Score a model on a benchmark.", no_args_is_help=True)
 data_app = typer.Typer(help="Datasets: what exists, and what is made from them.", no_args_is_help=True)
+cache_app = typer.Typer(help="What earlier runs left for later ones: list, clear.", no_args_is_help=True)
 models_app = typer.Typer(help="Presets and checkpoints: list, look at, convert.", no_args_is_help=True)
 
 app.command("demo")(demo.demo)
@@ -31,12 +32,16 @@ app.command("pretrain", no_args_is_help=True)(pretrain.pretrain)
 app.add_typer(eval_app, name="eval")
 eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)
 eval_app.command("retrieval", no_args_is_help=True)(eval.retrieval)
+app.command("embed", no_args_is_help=True)(embed.embed)
 app.command("report")(report.report)
 app.add_typer(data_app, name="data")
 data_app.command("list")(data.list_datasets)
 data_app.command("tokenizer", no_args_is_help=True)(data.tokenizer)
 data_app.command("pack", no_args_is_help=True)(data.pack)
 data_app.command("dedup", no_args_is_help=True)(dedup.dedup)
+data_app.add_typer(cache_app, name="cache")
+cache_app.command("list")(data.list_cache)
+cache_app.command("clear")(data.clear_cache)
 app.add_typer(models_app, name="models")
 models_app.command("list")(models.list_models)
 models_app.command("show", no_args_is_help=True)(models.show)

@@ -122,6 +122,12 @@ PretrainedOption = Annotated[
         rich_help_panel=SOURCE_PANEL,
     ),
 ]
+PathsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH...", help="Files, folders with all that is below them, globs in quotes; - reads a list from stdin."
+    ),
+]
 DatasetOption = Annotated[
     str,
     typer.Option(

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from coca_cli.options import (
+    DEFAULT_CACHE,
     DEFAULT_DATA_ROOT,
+    CacheDirOption,
     DataRootOption,
     LimitOption,
     OutputFolderOption,
@@ -105,3 +107,36 @@ def pack(
     packed = pack_sources(request, Reporter(quiet=quiet))
     left_out = f", {packed.skipped:,} left out" if packed.skipped else ""
     print(f"{output}: {packed.pictures:,} pictures in {packed.shards:,} shards{left_out}")
+
+
+def list_cache(cache_dir: CacheDirOption = DEFAULT_CACHE) -> None:
+    """What earlier runs left for later ones: whose features and embeddings, how large, when."""
+    from coca_cli.reports.cache import render_cache
+    from coca_cli.tasks.cache_contents import list_cache
+
+    entries = list_cache(cache_dir)
+    print(render_cache(entries) if entries else f"nothing is kept in {cache_dir}\n", end="")
+
+
+def clear_cache(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORD]...",
+            help="Only what has all these words in its model, weights, dataset or kind; without any, everything.",
+        ),
+    ] = None,
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="Only what was written so long ago.")
+    ] = None,
+    cache_dir: CacheDirOption = DEFAULT_CACHE,
+) -> None:
+    """Remove what earlier runs left; later ones compute it anew. Example: coca data cache clear coca_ViT-L-14 imagenet."""
+    import time
+
+    from coca_cli.reports.cache import describe_size
+    from coca_cli.tasks.cache_contents import choose_entries, clear_entries, list_cache
+
+    chosen = choose_entries(list_cache(cache_dir), words or [], older_than, time.time())
+    freed = clear_entries(chosen)
+    print(f"{len(chosen):,} entries removed, {describe_size(freed)} freed")

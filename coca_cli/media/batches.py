@@ -51,9 +51,11 @@ class Skipped:
         reasons: Example id -> what is wrong with it.
         seen: Examples tried.
         strict: Stop at the first one.
+        allowed: The part of all that may be unreadable; 1 where each answer stands for itself.
     """
 
     strict: bool = False
+    allowed: float = MAX_UNREADABLE
     seen: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -90,7 +92,7 @@ class Skipped:
         Raises:
             BadExample: More than 5 % are unreadable.
         """
-        if (final or self.seen >= EARLY_CHECK) and len(self.reasons) > MAX_UNREADABLE * self.seen:
+        if (final or self.seen >= EARLY_CHECK) and len(self.reasons) > self.allowed * self.seen:
             first = next(iter(self.reasons.values()))
             raise BadExample(
                 f"{len(self.reasons):,} of {self.seen:,} examples cannot be read, which is more than 5 %: "

@@ -12,6 +12,7 @@ from coca_cli.media.images import ImageSettings
 
 Wiring = Literal["cascade", "parallel", "shared"]
 ClsMask = Literal["correct", "legacy"]
+Stem = Literal["patches", "convolutions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class VisionConfig:
         pre_norm: LayerNorm before the first block (open_clip).
         final_norm: LayerNorm after the last block.
         patch_bias: Bias in the patch projection.
+        stem: "patches" maps each patch to a token (the paper), "convolutions" is a stack of convolutions with stride 2
+            that ends on the same grid, for a patch size that is a power of two.
     """
 
     patch_size: int
@@ -39,6 +42,7 @@ class VisionConfig:
     pre_norm: bool = False
     final_norm: bool = True
     patch_bias: bool = True
+    stem: Stem = "patches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,11 @@ class CoCaConfig:
                 problems.append(f"{name} width {width} is not a multiple of its {heads} heads")
         if self.image.size < self.vision.patch_size:
             problems.append(f"image size {self.image.size} is below the patch size {self.vision.patch_size}")
+        if self.vision.stem == "convolutions" and not _halves(self.vision.patch_size, self.vision.width):
+            problems.append(
+                f"convolutions need a patch size that is a power of two and a width that can be halved as often, not "
+                f"{self.vision.patch_size} and {self.vision.width}"
+            )
         if self.pooler.wiring == "shared" and self.pooler.queries < 2:
             problems.append("a shared pooler needs at least 2 queries, one for the embedding and one for the decoder")
         if not self.projection and {self.pooler.width, self.text.width} != {self.embed_dim}:
@@ -218,6 +227,11 @@ def _wrong_kinds(config: CoCaConfig) -> list[str]:
     if not isinstance(config.temperature, int | float) or config.temperature <= 0:
         problems.append(f"temperature must be above 0, not {config.temperature!r}")
     return problems
+
+
+def _halves(patch_size: int, width: int) -> bool:
+    """Whether a stem of convolutions has whole numbers of channels."""
+    return patch_size > 1 and patch_size.bit_count() == 1 and width % (patch_size // 2) == 0
 
 
 def _names(value: Any) -> list[str]:

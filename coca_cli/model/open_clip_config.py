@@ -138,6 +138,7 @@ def describe_for_open_clip(config: CoCaConfig, *, clip_tokenizer: bool) -> dict[
             ("no projection", not config.projection),
             ("several [CLS] tokens or one without position", text.cls_tokens != 1 or not text.cls_position),
             ("multimodal layers with one MLP", not text.self_mlp),
+            ("a stem of convolutions", vision.stem != "patches"),
             ("no generative pooler", pooler.queries == 0),
             ("poolers without input norms", not pooler.norm_inputs),
             ("a tokenizer other than CLIP's", not clip_tokenizer),

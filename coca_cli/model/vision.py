@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from coca_cli.model.config import CoCaConfig, PoolerConfig, VisionConfig
 from coca_cli.model.layers import Block, init_block
 from coca_cli.model.pooler import AttentionalPooler
+from coca_cli.model.stem import build_stem
 
 
 class ImageFeatures(NamedTuple):
@@ -39,7 +40,7 @@ class VisionTransformer(nn.Module):
         self.grid = image_size // config.patch_size
         self.depth = config.layers
         width = config.width
-        self.patches = nn.Conv2d(3, width, config.patch_size, stride=config.patch_size, bias=config.patch_bias)
+        self.patches = build_stem(config.stem, config.patch_size, width, bias=config.patch_bias)
         self.cls = nn.Parameter(torch.empty(width)) if config.cls_token else None
         self.positions = nn.Parameter(torch.empty(self.grid**2 + int(config.cls_token), width))
         self.pre_norm = nn.LayerNorm(width) if config.pre_norm else nn.Identity()
@@ -50,9 +51,7 @@ class VisionTransformer(nn.Module):
     def reset_parameters(self) -> None:
         """Initialise anew."""
         scale = self.positions.shape[-1] ** -0.5
-        nn.init.trunc_normal_(self.patches.weight, std=self.patches.weight[0].numel() ** -0.5)
-        if self.patches.bias is not None:
-            nn.init.zeros_(self.patches.bias)
+        self.patches.reset_parameters()
         if self.cls is not None:
             nn.init.normal_(self.cls, std=scale)
         nn.init.normal_(self.positions, std=0.02)
@@ -62,7 +61,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, N, W)."""
-        x = self.patches(images).flatten(2).transpose(1, 2)  # (B, N, W)
+        x = self.patches(images)  # (B, N, W)
         if self.cls is not None:
             x = torch.cat([self.cls.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + N, W)
         x = self.pre_norm(x + self.positions)

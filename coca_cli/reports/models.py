@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import shutil
-
 import open_clip
 import torch
-from rich.console import Console, RenderableType
 from rich.table import Table
 
 from coca_cli.media.images import ImageSettings
@@ -17,6 +13,7 @@ from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
 from coca_cli.model.flops import measure_cost
 from coca_cli.model.loaded import Loaded
 from coca_cli.model.tokenizer import ClipTokenizer, SentencePieceTokenizer
+from coca_cli.reports.printed import printed
 
 ORIGINS = {"coca_base": "paper, Table 1", "coca_large": "paper, Table 1", "coca_2b": "paper, Table 1 (CoCa)"}
 
@@ -34,7 +31,7 @@ def render_architectures() -> str:
             name, "for tests, the demo, small corpora" if name in PAPER_PRESETS else ""
         )
         table.add_row(name, f"{total / 1e6:,.1f}M", str(config.image.size), weights)
-    return _printed(table)
+    return printed(table)
 
 
 def render_config(name: str, config: CoCaConfig, loaded: Loaded | None) -> str:
@@ -129,11 +126,4 @@ def _facts(rows: list[tuple[str, str]]) -> str:
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
-    return _printed(table)
-
-
-def _printed(table: RenderableType) -> str:
-    out = io.StringIO()
-    width = shutil.get_terminal_size((100, 24)).columns
-    Console(file=out, width=width, highlight=False, markup=False, emoji=False).print(table)
-    return out.getvalue()
+    return printed(table)

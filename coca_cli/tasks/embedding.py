@@ -16,7 +16,6 @@ TOKENS_PER_BATCH = 8192
 """Text positions in one forward pass: enough to fill the cores and for many texts to begin alike."""
 
 
-@torch.inference_mode()
 def embed_texts(
     placed: Placed, texts: Sequence[str], track: Callable[[list[Tensor]], Iterable[Tensor]] = iter
 ) -> Tensor:
@@ -34,7 +33,26 @@ def embed_texts(
         (n, D) fp32 on the CPU.
     """
     distinct = sorted(set(texts))
-    model, tokens = placed.model, placed.tokenizer.encode(distinct)
+    embedded = embed_tokens(placed, placed.tokenizer.encode(distinct), track)
+    place = {text: row for row, text in enumerate(distinct)}
+    return embedded[torch.tensor([place[text] for text in texts])]
+
+
+@torch.inference_mode()
+def embed_tokens(
+    placed: Placed, tokens: Tensor, track: Callable[[list[Tensor]], Iterable[Tensor]] = iter
+) -> Tensor:
+    """Unit embeddings of texts that are tokens already; `embed_texts` tells how.
+
+    Args:
+        placed: The model.
+        tokens: (n, context) ids.
+        track: Passes the batches of row numbers on, to show progress.
+
+    Returns:
+        (n, D) fp32 on the CPU.
+    """
+    model = placed.model
     parts: list[Tensor] = []
     order: list[Tensor] = []
     for rows in track(_batches_by_length(tokens, model.pad_id)):
@@ -43,9 +61,7 @@ def embed_texts(
             batch = trim_tokens(batch, model.pad_id)
         parts.append(unit_length(model.embed_text(batch.to(placed.device))).cpu())
         order.append(rows)
-    embedded = torch.cat(parts)[torch.argsort(torch.cat(order))]
-    place = {text: row for row, text in enumerate(distinct)}
-    return embedded[torch.tensor([place[text] for text in texts])]
+    return torch.cat(parts)[torch.argsort(torch.cat(order))]
 
 
 def _batches_by_length(tokens: Tensor, pad_id: int | None) -> list[Tensor]:

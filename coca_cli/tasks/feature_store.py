@@ -67,22 +67,35 @@ class FeatureStore:
             number: Which part.
             examples: Its examples; may be fewer than were stored, as with another `--limit`.
         """
+        known = self._known(number, examples)
+        if known is None:
+            return None
+        try:
+            with safe_open(self._path(number), framework="pt") as file:
+                features = file.get_tensor("features")
+        except (OSError, SafetensorError):
+            return None
+        count = len(examples)
+        rows = [row for row in known["rows"] if row < count]
+        unreadable = {int(row): reason for row, reason in known["unreadable"].items() if int(row) < count}
+        return Part(rows, features[: len(rows)], unreadable)
+
+    def holds(self, number: int, examples: Sequence[Example]) -> bool:
+        """Whether `read` would find the part; its features stay on disk."""
+        return self._known(number, examples) is not None
+
+    def _known(self, number: int, examples: Sequence[Example]) -> dict[str, Any] | None:
+        """What the file of a part says of itself, if it is there and about these examples as they are now."""
         if self.folder is None:
             return None
         try:
             with safe_open(self._path(number), framework="pt") as file:
                 known: dict[str, Any] = json.loads(file.metadata()["part"])
-                features = file.get_tensor("features")
+            ids, stamps = known["ids"][: len(examples)], known["stamps"][: len(examples)]
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None  # not there yet, or damaged: made anew and replaced
-        count = len(examples)
-        if known["ids"][:count] != [example.id for example in examples]:
-            return None
-        if known["stamps"][:count] != [stamp_of(example) for example in examples]:
-            return None
-        rows = [row for row in known["rows"] if row < count]
-        unreadable = {int(row): reason for row, reason in known["unreadable"].items() if int(row) < count}
-        return Part(rows, features[: len(rows)], unreadable)
+        same = ids == [example.id for example in examples] and stamps == [stamp_of(example) for example in examples]
+        return known if same else None
 
     def write(self, number: int, examples: Sequence[Example], part: Part) -> None:
         """Keep a part, in place of an earlier one."""
@@ -120,7 +133,11 @@ def join_parts(parts: Sequence[Part]) -> Tensor:
 
 
 def stamp_of(example: Example) -> list[str]:
-    """What tells whether the example's files are still the same: sizes and times, or what drawn pictures look like."""
+    """What tells whether an example is still the same: its files' sizes and times, what drawn pictures look like; of
+    an example without files, its texts.
+    """
+    if not example.media:
+        return [f"texts {zlib.crc32(json.dumps(example.texts).encode())}"]
     return [_stamp(medium) for medium in example.media]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from coca_cli.media.batches import BATCHES_AHEAD, Skipped, decoded, default_work
 from coca_cli.tasks.feature_store import FeatureStore, Part, join_parts, parts_of
 from coca_cli.world import SINGLE, World, gather_all
 
-Read = Callable[[Example], NDArray[np.uint8]]
-Outcome = tuple[Example, NDArray[np.uint8] | BadExample]
+Read = Callable[[Example], NDArray[Any]]
+Outcome = tuple[Example, NDArray[Any] | BadExample]
 
 
 class Features(NamedTuple):
@@ -33,65 +34,89 @@ class Features(NamedTuple):
     features: Tensor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computing:
+    """How features are made where the store has none.
+
+    Attributes:
+        read: Decodes an example; runs in threads. Raises BadExample.
+        compute: (B, ...) of B decoded examples -> (B, ...) features on the CPU.
+        batch_size: B at most.
+        workers: Decoding threads; 0 decodes in the calling thread, None takes as many as fit the machine.
+        track: Passes the decoded examples of this process on, to show progress.
+    """
+
+    read: Read
+    compute: Callable[[Tensor], Tensor]
+    batch_size: int
+    workers: int | None = None
+    track: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter
+
+
 def features_of(
     examples: Sequence[Example],
     store: FeatureStore,
-    read: Read,
-    compute: Callable[[Tensor], Tensor],
-    *,
-    batch_size: int,
+    computing: Computing,
     skipped: Skipped,
-    workers: int | None = None,
     world: World = SINGLE,
-    track: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
 ) -> Features:
-    """The features of all examples that can be read.
-
-    A part is always computed in the same batches, whoever computes it, so that any number of processes gives the same
-    numbers.
+    """The features of all examples that can be read, on every process.
 
     Args:
         examples: In the order of their set.
         store: Where features are looked up and kept.
-        read: Decodes an example; runs in threads. Raises BadExample.
-        compute: (B, ...) uint8 of B decoded examples -> (B, ...) features on the CPU.
-        batch_size: B at most.
+        computing: How they are made.
         skipped: Takes note of what cannot be read, of all processes.
-        workers: Decoding threads; 0 decodes in the calling thread.
         world: The processes that share the parts.
-        track: Passes the decoded examples of this process on, to show progress.
 
     Raises:
         BadExample: In strict mode at the first unreadable example; otherwise when more than 5 % are unreadable.
     """
-    parts = parts_of(examples)
-    mine = range(world.rank, len(parts), world.size)
-    found = {number: part for number in mine if (part := store.read(number, parts[number])) is not None}
-    missing = [number for number in mine if number not in found]
-    wanted = itertools.chain.from_iterable(parts[number] for number in missing)
-    threads = default_workers() if workers is None else workers
-    stream = iter(track(decoded(wanted, read, threads, batch_size * BATCHES_AHEAD)))
-    for number in missing:
-        found[number] = _compute_part(itertools.islice(stream, len(parts[number])), compute, batch_size, skipped)
-        store.write(number, parts[number], found[number])
-    everything = {number: part for share in gather_all(found, world) for number, part in share.items()}
-    ordered = [everything[number] for number in range(len(parts))]
+    ordered = list(stream_parts(examples, store, computing, skipped, world))
     skipped.seen = len(examples)
-    for part, members in zip(ordered, parts, strict=True):
-        for row, reason in part.unreadable.items():
-            skipped.add(members[row].id, BadExample(reason))
     skipped.check(final=True)
-    kept = [members[row] for part, members in zip(ordered, parts, strict=True) for row in part.rows]
+    kept = [members[row] for part, members in zip(ordered, parts_of(examples), strict=True) for row in part.rows]
     return Features(kept, join_parts(ordered) if ordered else torch.empty(0))
 
 
-def _compute_part(
-    outcomes: Iterator[Outcome], compute: Callable[[Tensor], Tensor], batch_size: int, skipped: Skipped
-) -> Part:
+def stream_parts(
+    examples: Sequence[Example], store: FeatureStore, computing: Computing, skipped: Skipped, world: World = SINGLE
+) -> Iterator[Part]:
+    """The parts in their order, on every process, as they become known; no more are held than there are processes.
+
+    A part is always computed in the same batches, whoever computes it, so that any number of processes gives the same
+    numbers. Arguments and errors are those of `features_of`.
+    """
+    parts = parts_of(examples)
+    mine = range(world.rank, len(parts), world.size)
+    missing = {number for number in mine if not store.holds(number, parts[number])}
+    stream = _decode([parts[number] for number in mine if number in missing], computing)
+    for start in range(0, len(parts), world.size):
+        number = start + world.rank
+        part = None
+        if number < len(parts):
+            part = None if number in missing else store.read(number, parts[number])
+            if part is None:  # never there, or gone since
+                source = stream if number in missing else _decode([parts[number]], computing)
+                part = _compute_part(itertools.islice(source, len(parts[number])), computing, skipped)
+                store.write(number, parts[number], part)
+        for other, found in zip(parts[start : start + world.size], gather_all(part, world), strict=False):
+            for row, reason in found.unreadable.items():
+                skipped.add(other[row].id, BadExample(reason))
+            yield found
+
+
+def _decode(parts: Sequence[Sequence[Example]], computing: Computing) -> Iterator[Outcome]:
+    threads = default_workers() if computing.workers is None else computing.workers
+    wanted = itertools.chain.from_iterable(parts)
+    return iter(computing.track(decoded(wanted, computing.read, threads, computing.batch_size * BATCHES_AHEAD)))
+
+
+def _compute_part(outcomes: Iterator[Outcome], computing: Computing, skipped: Skipped) -> Part:
     rows: list[int] = []
     unreadable: dict[int, str] = {}
     features: list[Tensor] = []
-    waiting: list[NDArray[np.uint8]] = []
+    waiting: list[NDArray[Any]] = []
     for number, (example, outcome) in enumerate(outcomes):
         skipped.seen += 1
         if isinstance(outcome, BadExample):
@@ -101,9 +126,9 @@ def _compute_part(
             continue
         rows.append(number)
         waiting.append(outcome)
-        if len(waiting) == batch_size:
-            features.append(compute(torch.from_numpy(np.stack(waiting))))
+        if len(waiting) == computing.batch_size:
+            features.append(computing.compute(torch.from_numpy(np.stack(waiting))))
             waiting = []
     if waiting:
-        features.append(compute(torch.from_numpy(np.stack(waiting))))
+        features.append(computing.compute(torch.from_numpy(np.stack(waiting))))
     return Part(rows, torch.cat(features) if features else torch.empty(0), unreadable)

@@ -20,7 +20,7 @@ from coca_cli.options import FrameMean
 from coca_cli.progress import Reporter
 from coca_cli.tasks.embedding import embed_frames, embed_pixels
 from coca_cli.tasks.feature_store import FeatureStore
-from coca_cli.tasks.features import Features, Outcome, Read, features_of
+from coca_cli.tasks.features import Computing, Features, Outcome, Read, features_of
 from coca_cli.world import SINGLE, World
 
 
@@ -72,46 +72,54 @@ def embed_media(
     Raises:
         BadExample: In strict mode at the first unreadable example; otherwise when more than 5 % are unreadable.
     """
-    image, facts = placed.image, _facts(dataset, split, placed)
-    read: Read = partial(_read_picture, image=image, border=dataset.border)
+    def track(stream: Iterable[Outcome]) -> Iterable[Outcome]:
+        mine = -(-len(examples) // world.size)
+        return reporter.track(stream, total=mine, label=f"{dataset.name} {split}")
+
+    computing, facts = media_computing(placed, reading, track, clips=dataset.media == "video", border=dataset.border)
+    facts |= {"dataset": dataset.name, "dataset_version": dataset.version, "split": split}
+    store = FeatureStore(reading.cache, facts, reporter.warn)
+    return features_of(examples, store, computing, skipped, world)
+
+
+def media_computing(
+    placed: Placed,
+    reading: Reading,
+    track: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
+    *,
+    clips: bool,
+    border: int = 0,
+) -> tuple[Computing, dict[str, object]]:
+    """How pictures or clips become unit embeddings, and all that decides these but the files.
+
+    Args:
+        placed: The model.
+        reading: How.
+        track: Shows progress.
+        clips: Whether they are clips.
+        border: Pixels to cut from each side of a picture.
+    """
+    image, size = placed.image, reading.batch_size
+    facts = embedding_facts(placed) | {"image": asdict(image)}
+    read: Read = partial(_read_picture, image=image, border=border)
     compute: Callable[[Tensor], Tensor] = partial(embed_pixels, placed)
-    size = reading.batch_size
-    if dataset.media == "video":
+    if clips:
         facts |= reading.clip_facts()
         read = partial(_read_clip, image=image, sampling=reading.sampling)
         compute = partial(embed_frames, placed, normalise_first=reading.frame_mean is FrameMean.normalise_first)
         size = max(1, size // (reading.sampling.frames * reading.sampling.views))
     facts["batch"] = size  # sums in another order differ in the last digit
-
-    def track(stream: Iterable[Outcome]) -> Iterable[Outcome]:
-        mine = -(-len(examples) // world.size)
-        return reporter.track(stream, total=mine, label=f"{dataset.name} {split}")
-
-    return features_of(
-        examples,
-        FeatureStore(reading.cache, facts, reporter.warn),
-        read,
-        compute,
-        batch_size=size,
-        skipped=skipped,
-        workers=reading.workers,
-        world=world,
-        track=track,
-    )
+    return Computing(read=read, compute=compute, batch_size=size, workers=reading.workers, track=track), facts
 
 
-def _facts(dataset: Dataset, split: str, placed: Placed) -> dict[str, object]:
-    """What decides the embedding of a picture."""
+def embedding_facts(placed: Placed) -> dict[str, object]:
+    """What of the model decides an embedding."""
     return {
         "features": "embedding",
         "model": placed.name,
         "weights": placed.checkpoint,
-        "image": asdict(placed.image),
         "precision": placed.precision,
         "device": placed.device.type,
-        "dataset": dataset.name,
-        "dataset_version": dataset.version,
-        "split": split,
     }
 
 

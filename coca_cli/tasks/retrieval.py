@@ -14,6 +14,8 @@ from coca_cli.tasks.intervals import Estimate, wilson
 RECALL_AT = (1, 5, 10)
 BLOCK = 1024
 """Pictures, and texts, whose scores are computed at once: memory is bounded by its square."""
+PAIRS = 8192
+"""Pairs whose scores are summed exactly at once."""
 
 
 class Ranks(NamedTuple):
@@ -40,22 +42,49 @@ def retrieval_ranks(images: Tensor, texts: Tensor, owner: Tensor, block: int = B
         owner: (m,) int64, the picture of each text, from 0 to n - 1; every picture has at least one text.
         block: How many pictures and texts meet at once; it changes memory and speed alone.
     """
-    best = torch.full((len(images),), -torch.inf)
-    own = torch.full((len(texts),), -torch.inf)
-    for rows, columns in _blocks(len(images), len(texts), block):
-        mine = owner[columns] == torch.arange(rows.start, rows.stop)[:, None]  # (rows, columns)
-        if mine.any():
-            scores = _scores(images[rows], texts[columns]).where(mine, -torch.inf)
-            best[rows] = torch.maximum(best[rows], scores.amax(dim=1))
-            own[columns] = torch.maximum(own[columns], scores.amax(dim=0))
+    own = torch.cat(
+        [_pair_scores(images, texts, owner[part], torch.arange(len(texts))[part]) for part in _parts(len(texts))]
+    )
+    best = torch.full((len(images),), -torch.inf).scatter_reduce_(0, owner, own, "amax")
+    longest = [float(torch.linalg.vector_norm(side, dim=1).max()) for side in (images, texts)]
+    doubt = 1.01 * images.shape[1] * 2.0**-24 * longest[0] * longest[1]  # how far a sum in fp32 may be off
     before_caption = torch.zeros(len(images), dtype=torch.int64)
     before_image = torch.zeros(len(texts), dtype=torch.int64)
     for rows, columns in _blocks(len(images), len(texts), block):
-        mine = owner[columns] == torch.arange(rows.start, rows.stop)[:, None]
-        scores = _scores(images[rows], texts[columns]).masked_fill(mine, -torch.inf)
-        before_caption[rows] += (scores >= best[rows, None]).sum(dim=1)
-        before_image[columns] += (scores >= own[columns]).sum(dim=0)
+        scores = images[rows] @ texts[columns].T
+        first, last = (int(end) for end in owner[columns].aminmax())
+        if first < rows.stop and last >= rows.start:
+            scores.masked_fill_(owner[columns] == torch.arange(rows.start, rows.stop)[:, None], -torch.inf)
+        before_caption[rows] += _count_before(scores, best[rows, None], doubt, 1, images, texts, rows, columns)
+        before_image[columns] += _count_before(scores, own[columns], doubt, 0, images, texts, rows, columns)
     return Ranks(before_caption + 1, before_image + 1)
+
+
+def _count_before(
+    scores: Tensor, own: Tensor, doubt: float, axis: int, images: Tensor, texts: Tensor, rows: slice, columns: slice
+) -> Tensor:
+    """How many scores of a block are equal or higher than the own ones, along an axis; those in doubt summed anew.
+
+    Args:
+        scores: (r, c) summed in fp32.
+        own: (r, 1) or (c,) exact.
+        doubt: How far sums in fp32 may be off.
+        axis: 0 counts in columns, 1 in rows.
+        images: (n, D).
+        texts: (m, D).
+        rows: The block's pictures.
+        columns: The block's texts.
+    """
+    higher = scores > own + doubt
+    counts = higher.sum(dim=axis)
+    near = (scores >= own - doubt) ^ higher
+    found = near.nonzero()
+    for part in _parts(len(found)):
+        row, column = found[part].T
+        exact = _pair_scores(images, texts, row + rows.start, column + columns.start)
+        place, compared = (row, own.flatten()[row]) if axis else (column, own[column])
+        counts.index_add_(0, place, (exact >= compared).long())
+    return counts
 
 
 def folded_ranks(images: Tensor, texts: Tensor, owner: Tensor, folds: int, block: int = BLOCK) -> Ranks:
@@ -129,8 +158,12 @@ def _blocks(n: int, m: int, block: int) -> Iterator[tuple[slice, slice]]:
             yield slice(top, min(top + block, n)), slice(left, min(left + block, m))
 
 
-def _scores(images: Tensor, texts: Tensor) -> Tensor:
-    """(rows, columns) fp32. A sum in fp32 depends on the block that it is in, so that one of two equal captions would
-    come first by chance; summed in fp64 and then rounded it does not.
+def _parts(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + PAIRS, count)) for start in range(0, count, PAIRS))
+
+
+def _pair_scores(images: Tensor, texts: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(k,) fp32 scores of k pairs. A sum in fp32 depends on the block that it is in, so that one of two equal captions
+    would come first by chance; summed in fp64 and then rounded it does not.
     """
-    return (images.double() @ texts.double().T).float()
+    return torch.linalg.vecdot(images[rows].double(), texts[columns].double()).float()

@@ -21,7 +21,7 @@ from coca_cli.registry import unknown_name
 from coca_cli.results import Result
 from coca_cli.store import Store
 from coca_cli.tasks.embedding import embed_texts
-from coca_cli.tasks.media_features import Reading, embed_media
+from coca_cli.tasks.media_features import Reading, embed_media, embedding_facts
 from coca_cli.tasks.recording import Evaluation, Score
 from coca_cli.tasks.retrieval import folded_ranks, rank_statistics, retrieval_scores
 from coca_cli.tasks.text_cache import cached_texts, texts_path
@@ -214,4 +214,5 @@ def embed_captions(request: RetrievalRequest, texts: Sequence[str], placed: Plac
         return embed_texts(placed, texts, lambda groups: reporter.track(groups, total=total, label="texts", size=len))
 
     path = texts_path(request.reading.cache, placed, "captions", texts)
-    return cached_texts(path, len(texts), build, reporter.warn)
+    facts = embedding_facts(placed) | {"dataset": request.dataset.name}
+    return cached_texts(path, len(texts), build, reporter.warn, facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -16,6 +16,7 @@ from coca_cli.files import written_whole
 from coca_cli.model.placement import Placed
 
 NAME = "embeddings"
+FACTS = "facts"
 VERSION = 1
 """Raised whenever a change moves an embedding."""
 
@@ -36,7 +37,13 @@ def texts_path(folder: Path | None, placed: Placed, kind: str, words: Sequence[o
     return folder.expanduser() / kind / f"{digest}.safetensors"
 
 
-def cached_texts(path: Path | None, rows: int, build: Callable[[], Tensor], warn: Callable[[str], None]) -> Tensor:
+def cached_texts(
+    path: Path | None,
+    rows: int,
+    build: Callable[[], Tensor],
+    warn: Callable[[str], None],
+    facts: Mapping[str, object] | None = None,
+) -> Tensor:
     """The embeddings at `path`, or new ones that are kept there.
 
     Args:
@@ -44,6 +51,7 @@ def cached_texts(path: Path | None, rows: int, build: Callable[[], Tensor], warn
         rows: How many there must be.
         build: Makes them.
         warn: Told when they cannot be kept; the run goes on.
+        facts: Whose they are, for `coca data cache list`.
 
     Returns:
         (rows, D) fp32.
@@ -59,7 +67,7 @@ def cached_texts(path: Path | None, rows: int, build: Callable[[], Tensor], warn
     made = build()
     try:
         with written_whole(path) as file:
-            save_file({NAME: made.contiguous()}, file)
+            save_file({NAME: made.contiguous()}, file, metadata={FACTS: json.dumps(facts or {}, default=str)})
     except (CocaError, OSError, SafetensorError) as error:
         warn(f"embeddings of texts are not kept for the next run: {error}")
     return made

@@ -14,7 +14,7 @@ from coca_cli.model.placement import Placed
 from coca_cli.progress import Reporter
 from coca_cli.results import Result
 from coca_cli.store import Store
-from coca_cli.tasks.media_features import Reading, embed_media
+from coca_cli.tasks.media_features import Reading, embed_media, embedding_facts
 from coca_cli.tasks.predictions import check_predictions_path, write_predictions
 from coca_cli.tasks.recording import Evaluation
 from coca_cli.tasks.text_cache import cached_texts, texts_path
@@ -93,7 +93,7 @@ def run_zeroshot(
     embedded = embed_media(dataset, split, examples, placed, request.reading, skipped, reporter, world)
     if not world.first:
         return []
-    classifier = _classifier(request.reading.cache, placed, prompts, reporter)
+    classifier = _classifier(request.reading.cache, placed, dataset, prompts, reporter)
     outcome = evaluate(classifier, [embedded])
     skipped.tell(reporter.warn)
     rows = evaluation.record(store, outcome.scores, len(outcome.ids), skipped.reasons)
@@ -102,7 +102,9 @@ def run_zeroshot(
     return rows
 
 
-def _classifier(cache: Path | None, placed: Placed, prompts: Prompts, reporter: Reporter) -> Tensor:
+def _classifier(
+    cache: Path | None, placed: Placed, dataset: Dataset, prompts: Prompts, reporter: Reporter
+) -> Tensor:
     total = len(prompts.class_names) * len(prompts.templates)
 
     def build() -> Tensor:
@@ -111,4 +113,5 @@ def _classifier(cache: Path | None, placed: Placed, prompts: Prompts, reporter: 
         )
 
     path = texts_path(cache, placed, "classifiers", prompts)
-    return cached_texts(path, len(prompts.class_names), build, reporter.warn)
+    facts = embedding_facts(placed) | {"dataset": dataset.name}
+    return cached_texts(path, len(prompts.class_names), build, reporter.warn, facts)

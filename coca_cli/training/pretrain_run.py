@@ -32,7 +32,7 @@ from coca_cli.training.dry_run import describe_plan
 from coca_cli.training.ema import Ema
 from coca_cli.training.evaluations import EvaluationSet, open_sets, score
 from coca_cli.training.failed_writes import writing
-from coca_cli.training.heap import return_large_blocks
+from coca_cli.training.heap import choose_heap
 from coca_cli.training.loop import Execution, StepReport, train
 from coca_cli.training.metrics_log import MetricsLog, check_extras
 from coca_cli.training.objective import Objective
@@ -71,7 +71,6 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> Trained | None
         SystemExit: The system stopped it (SIGTERM); what was trained has been saved.
     """
     device = local_device(choose_device(request.device))
-    return_large_blocks()
     with joined_world(device) as world:
         if not world.first:
             reporter = Reporter(quiet=True)
@@ -125,6 +124,7 @@ class _Run:
         self.request, self.prepared, self.sets = request, prepared, sets
         self.world, self.device, self.reporter, self.file = world, device, reporter, file
         recipe, model = prepared.recipe, prepared.model.to(device)
+        choose_heap(sum(parameter.numel() for parameter in model.parameters()))
         mixed = recipe.precision == "bf16"
         objective: nn.Module = Objective(model, mixed=mixed)
         self.objective = parallelise(objective, model, request.parallel, world, device)

@@ -22,6 +22,7 @@ BUILDS: dict[str, tuple[str, ...]] = {
     "shared": SHARED,
     "no queries": ("pooler.queries=0",),
     "no queries, own widths": ("pooler.queries=0", *PROJECTED),
+    "stem of convolutions": ("vision.stem=convolutions",),
     "three [CLS]": ("text.cls_tokens=3",),
     "three [CLS] with positions": ("text.cls_tokens=3", "text.cls_position=true"),
     "cascade, own widths": PROJECTED,

@@ -40,6 +40,8 @@ from tests.model.small_models import BUILDS, small_config
         (["pooler.wiring=serial"], "pooler.wiring must be cascade or parallel or shared, not 'serial'"),
         (["text.cls_mask=old"], "text.cls_mask must be correct or legacy, not 'old'"),
         (["image.interpolation=nearest"], "image.interpolation must be bicubic or bilinear, not 'nearest'"),
+        (["vision.stem=none"], "vision.stem must be patches or convolutions, not 'none'"),
+        (["vision.stem=convolutions", "vision.patch_size=6"], "a power of two and a width that can be halved as often"),
         (["temperature=0"], "temperature must be above 0, not 0"),
         (["temperature=warm"], "temperature must be above 0, not 'warm'"),
     ],

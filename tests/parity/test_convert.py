@@ -245,6 +245,11 @@ def test_the_correct_mask_is_written_where_open_clip_has_a_word_for_it(monkeypat
         assert open_clip_config(described["model_cfg"]).text.cls_mask == mask
 
 
+def test_a_stem_of_convolutions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadCheckpoint, match="it has a stem of convolutions"):
+        save_open_clip(tmp_path, CoCa(own_config("vision.stem=convolutions")), ClipTokenizer(20))
+
+
 def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
     words = [f"a {colour} kite over the water" for colour in ("red", "green", "blue", "large", "small")] * 5
     tokenizer = SentencePieceTokenizer(train_sentencepiece(words, vocab_size=60), context=20)

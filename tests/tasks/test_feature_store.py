@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,8 +15,8 @@ from coca_cli.datasets.example import Example, Member, Pixels, Streamed
 from coca_cli.errors import BadExample
 from coca_cli.media.batches import Skipped
 from coca_cli.tasks import feature_store
-from coca_cli.tasks.feature_store import FeatureStore, stamp_of
-from coca_cli.tasks.features import Features, features_of
+from coca_cli.tasks.feature_store import FeatureStore, Part, stamp_of
+from coca_cli.tasks.features import Computing, Features, features_of, stream_parts
 from coca_cli.world import World
 
 FACTS = {"weights": "abc", "split": "test"}
@@ -58,6 +59,10 @@ class Model:
         return rows.float() ** 2
 
 
+def computing(model: Model) -> Computing:
+    return Computing(read=read, compute=model, batch_size=3, workers=0)
+
+
 def run(
     cache: Path | None,
     examples: Sequence[Example],
@@ -68,7 +73,7 @@ def run(
 ) -> tuple[Features, Skipped]:
     skipped = Skipped(strict=strict)
     store = FeatureStore(cache, facts, lambda text: pytest.fail(f"warned: {text}"))
-    found = features_of(examples, store, read, model, batch_size=3, skipped=skipped, workers=0)
+    found = features_of(examples, store, computing(model), skipped)
     return found, skipped
 
 
@@ -174,23 +179,51 @@ def test_where_nothing_can_be_kept_the_run_goes_on_and_says_so_once(tmp_path: Pa
     (tmp_path / "features").write_text("in the way")
     warned: list[str] = []
     store = FeatureStore(tmp_path, FACTS, warned.append)
-    found = features_of(examples, store, read, Model(), batch_size=3, skipped=Skipped(), workers=0)
+    found = features_of(examples, store, computing(Model()), Skipped())
     assert found.features.flatten().tolist() == squares(10)
     assert len(warned) == 1
     assert warned[0].startswith("features are not kept for the next run: ")
 
 
 def test_each_process_computes_its_own_parts(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other processes' shares come by way of `gather_all`, here by hand."""
-    shares: list[dict[int, object]] = []
-    monkeypatch.setattr("coca_cli.tasks.features.gather_all", lambda share, world: shares.append(share) or [share])
-    models = [Model(), Model()]
-    for rank, model in enumerate(models):
-        store = FeatureStore(None, FACTS, pytest.fail)
-        with pytest.raises(KeyError):  # the other one's parts are not there
-            features_of(examples, store, read, model, batch_size=3, skipped=Skipped(), workers=0, world=World(rank, 2))
-    assert [model.seen for model in models] == [[0, 1, 2, 3, 8, 9], [4, 5, 6, 7]]
-    assert [sorted(share) for share in shares] == [[0, 2], [1]]
+    """The other process's parts come by way of `gather_all`, here by hand."""
+    nothing = Part([], torch.empty(0), {})
+    for rank, expected in enumerate([[0, 1, 2, 3, 8, 9], [4, 5, 6, 7]]):
+        rounds: list[Part | None] = []
+
+        def gathered(share: Part | None, world: World, rounds: list[Part | None] = rounds) -> list[Part]:
+            rounds.append(share)
+            return [share or nothing if place == world.rank else nothing for place in range(world.size)]
+
+        monkeypatch.setattr("coca_cli.tasks.features.gather_all", gathered)
+        model, store = Model(), FeatureStore(None, FACTS, pytest.fail)
+        parts = list(stream_parts(examples, store, computing(model), Skipped(), World(rank, 2)))
+        assert model.seen == expected
+        assert len(parts) == 3
+        assert [share is None for share in rounds] == [False, rank == 1]
+
+
+def test_parts_come_one_by_one(examples: list[Example]) -> None:
+    model = Model()
+    stream = stream_parts(examples, FeatureStore(None, FACTS, pytest.fail), computing(model), Skipped())
+    assert next(stream).features.flatten().tolist() == squares(4)
+    assert model.seen == [0, 1, 2, 3]
+
+
+def test_a_part_that_is_lost_meanwhile_is_computed(tmp_path: Path, examples: list[Example]) -> None:
+    run(tmp_path, examples, Model())
+    model = Model()
+    stream = stream_parts(examples, FeatureStore(tmp_path, FACTS, pytest.fail), computing(model), Skipped())
+    next(stream)
+    for part in (tmp_path / "features").glob("*/00002.safetensors"):
+        part.unlink()
+    assert [row for part in stream for row in part.features.flatten().tolist()] == squares(10)[4:]
+    assert model.seen == [8, 9]
+
+
+def test_an_example_without_files_is_known_by_its_texts() -> None:
+    stamps = [stamp_of(Example("a", (), texts=texts)) for texts in (("a cat",), ("a dog",), ("a cat",))]
+    assert stamps[0] == stamps[2] != stamps[1]
 
 
 def test_the_facts_can_be_read_by_people(tmp_path: Path, examples: list[Example]) -> None:

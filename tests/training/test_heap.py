@@ -9,13 +9,13 @@ CHECK = """
 import sys
 from pathlib import Path
 import torch
-from coca_cli.training.heap import return_large_blocks
+from coca_cli.training.heap import LARGE_MODEL, choose_heap
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-if sys.argv[1] == "set":
-    assert return_large_blocks()
+if sys.argv[1] != "plain":
+    assert choose_heap(LARGE_MODEL if sys.argv[1] == "large" else 1)
 torch.ones(30 << 18).add_(1)  # glibc's own threshold rises to 30 MiB when this is freed
 before = resident()
 large, small = [], []
@@ -28,9 +28,10 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
-def test_large_blocks_go_back_to_the_system() -> None:
+def test_large_models_give_large_blocks_back_and_small_ones_keep_them() -> None:
     kept = {}
-    for which in ("set", "plain"):
+    for which in ("large", "plain", "small"):
         done = subprocess.run([sys.executable, "-c", CHECK, which], capture_output=True, text=True, check=True)
         kept[which] = int(done.stdout)
-    assert kept["set"] < 20 << 20 < kept["plain"]
+    assert kept["large"] < 20 << 20 < kept["plain"]
+    assert kept["small"] > 20 << 20
