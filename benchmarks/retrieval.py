@@ -82,7 +82,7 @@ SIDES = {"CLIP_benchmark": clip_benchmark_recalls, "coca": coca_recalls}
 
 
 def measured(side: str, pictures: int, captions: int) -> dict[str, object]:
-    """One run in this process: recalls, seconds, and peak memory in MiB, alone and with the embeddings and libraries."""
+    """One run in this process: recalls, seconds, peak memory in MiB beyond the embeddings and of the process."""
     data = embeddings(pictures, captions)
     SIDES[side](*embeddings(64, 128))  # libraries are loaded and threads started
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -142,7 +142,9 @@ def main() -> None:
                 "pictures": options.pictures,
                 "captions": options.captions,
                 "width": WIDTH,
-                "runs": {side: [{k: run[k] for k in ("seconds", "memory")} for run in found] for side, found in runs.items()},
+                "runs": {
+                    side: [{k: run[k] for k in ("seconds", "memory")} for run in found] for side, found in runs.items()
+                },
                 "speed_ratio": round(speed, 2),
                 "memory_part": round(memory, 3),
                 "cores": len(os.sched_getaffinity(0)),

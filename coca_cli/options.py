@@ -125,7 +125,8 @@ PretrainedOption = Annotated[
 PathsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="PATH...", help="Files, folders with all that is below them, globs in quotes; - reads a list from stdin."
+        metavar="PATH...",
+        help="Files, folders with all that is below them, globs in quotes; - reads a list from stdin.",
     ),
 ]
 DatasetOption = Annotated[

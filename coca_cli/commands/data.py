@@ -131,7 +131,10 @@ def clear_cache(
     ] = None,
     cache_dir: CacheDirOption = DEFAULT_CACHE,
 ) -> None:
-    """Remove what earlier runs left; later ones compute it anew. Example: coca data cache clear coca_ViT-L-14 imagenet."""
+    """Remove what earlier runs left; later ones compute it anew.
+
+    Example: coca data cache clear coca_ViT-L-14 imagenet
+    """
     import time
 
     from coca_cli.reports.cache import describe_size

@@ -27,19 +27,26 @@ def demo(
     from coca_cli.progress import Reporter
     from coca_cli.reports.tables import render, write_table
     from coca_cli.store import Store
-    from coca_cli.tasks.zeroshot_run import ZeroShotRequest, check_request, run_zeroshot
+    from coca_cli.tasks import retrieval_run, zeroshot_run
     from coca_cli.training.demo_recipe import demo_request
     from coca_cli.training.pretrain_run import run_pretrain
 
     reporter, store, model = Reporter(quiet=quiet), Store(folder / "results"), folder / "model"
-    request = ZeroShotRequest(dataset=find_dataset("digits"), root=folder, seed=seed)
-    check_request(request, store)
-    reporter.notice("1 of 2  pretraining on scenes drawn from scanned handwritten digits, with captions")
+    digits, scenes = find_dataset("digits"), find_dataset("scenes")
+    zeroshot = zeroshot_run.ZeroShotRequest(dataset=digits, root=folder, seed=seed)
+    retrieval = retrieval_run.RetrievalRequest(dataset=scenes, root=folder, seed=seed, grid=folder / "retrieval.png")
+    zeroshot_run.check_request(zeroshot, store)
+    chosen = retrieval_run.check_request(retrieval, store)
+    reporter.notice("1 of 3  pretraining on scenes drawn from scanned handwritten digits, with captions")
     run_pretrain(demo_request(model, seed), reporter)
-    reporter.notice("2 of 2  zero-shot classification of handwriting that no training picture shows")
-    rows = run_zeroshot(request, place(load(str(model)), "auto", "fp32"), store, reporter)
+    placed = place(load(str(model)), "auto", "fp32")
+    reporter.notice("2 of 3  zero-shot classification of handwriting that no training picture shows")
+    rows = zeroshot_run.run_zeroshot(zeroshot, placed, store, reporter)
+    reporter.notice("3 of 3  retrieval: captions of new scenes by their pictures, and pictures by their captions")
+    rows += retrieval_run.run_retrieval(retrieval, chosen, placed, store, reporter)
     for name in ("report.csv", "report.md"):
         write_table(folder / name, rows, "table")
     print(render(rows, "table"), end="")
-    print(f"Written: {folder}/report.md, {folder}/report.csv, the model in {model}. Next, on pictures of your own,")
+    print(f"Written: {folder}/report.md, {folder}/report.csv, {folder}/retrieval.png (five captions and the pictures")
+    print(f"found for them), the model in {model}. Next, on pictures of your own,")
     print("one folder per class: coca eval zeroshot -m coca_ViT-B-32 --pretrained laion2b_s13b_b90k -d folder:PATH")

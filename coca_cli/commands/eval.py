@@ -161,6 +161,14 @@ def retrieval(
     strict: StrictOption = False,
     cache_dir: CacheDirOption = DEFAULT_CACHE,
     cache: CacheOption = True,
+    grid: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw five captions, evenly spread over the set, with the five pictures found first; .png or .jpg.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
     results: ResultsOption = DEFAULT_RESULTS,
     format: FormatOption = OutputFormat.table,
     quiet: QuietOption = False,
@@ -197,6 +205,7 @@ def retrieval(
         limit=limit,
         strict=strict,
         seed=seed,
+        grid=grid,
     )
     store = Store(results)
     chosen = check_request(request, store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from coca_cli.datasets.example import Example
 from coca_cli.datasets.image_folder import PICTURE_ENDINGS, is_picture
-from coca_cli.datasets.shards import natural_order
+from coca_cli.datasets.shards import expand_files, natural_order
 from coca_cli.datasets.video_files import VIDEO_ENDINGS, is_video
 from coca_cli.errors import CocaError, MissingFile
 
@@ -48,7 +47,7 @@ def find_user_files(words: Iterable[str], *, texts: bool = False) -> UserFiles:
     seen: set[Path] = set()
     for word in words:
         for path in _expand(word, texts):
-            place = Path(os.path.abspath(path))
+            place = path.resolve()
             if place not in seen:
                 seen.add(place)
                 _add(found, path, texts)
@@ -66,20 +65,17 @@ def _expand(word: str, texts: bool) -> Iterator[Path]:
         inside = sorted(_files_below(path), key=natural_order)
         wanted = [file for file in inside if _kind(file, texts) is not None]
         if not wanted:
-            raise CocaError(f"the folder {word} holds {_nothing(texts)}: name a folder or files with some")
+            raise CocaError(f"the folder {word} holds no {_noun(texts)}: name a folder or files with some")
         yield from wanted
     elif path.exists():
         if _kind(path, texts) is None:
             raise CocaError(f"{word} is {_no_kind(texts)} by its ending; known are {', '.join(_endings(texts))}")
         yield path
-    elif glob.has_magic(word):
-        files = [Path(name) for name in glob.glob(os.path.expanduser(word), recursive=True)]
-        wanted = [file for file in sorted(files, key=natural_order) if file.is_file() and _kind(file, texts)]
-        if not wanted:
-            raise MissingFile(f"nothing fits {word}: no file of that pattern is {_kinds(texts)}")
-        yield from wanted
     else:
-        raise MissingFile(f"{word} is not there: name pictures, clips, folders or a glob in quotes")
+        wanted = [file for file in expand_files(word, _noun(texts)) if _kind(file, texts) is not None]
+        if not wanted:
+            raise MissingFile(f"nothing that fits {word} is {_kinds(texts)} by its ending")
+        yield from wanted
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -121,8 +117,8 @@ def _endings(texts: bool) -> tuple[str, ...]:
     return (*PICTURE_ENDINGS, *VIDEO_ENDINGS, *((TEXT_ENDING,) if texts else ()))
 
 
-def _nothing(texts: bool) -> str:
-    return "no picture, clip or text file" if texts else "no picture or clip"
+def _noun(texts: bool) -> str:
+    return "picture, clip or text file" if texts else "picture or clip"
 
 
 def _no_kind(texts: bool) -> str:

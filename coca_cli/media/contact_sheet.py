@@ -36,14 +36,18 @@ class Pair(NamedTuple):
     text: str
 
 
-def check_sheet_path(path: Path) -> None:
+def check_sheet_path(path: Path, option: str = "--sheet") -> None:
     """See before the work that the sheet can be written.
+
+    Args:
+        path: The file.
+        option: What named it.
 
     Raises:
         CocaError: Another ending than .png or .jpg, or a folder that cannot be written.
     """
     if path.suffix.lower() not in FORMATS:
-        raise CocaError(f"--sheet {path}: the file must end in .png or .jpg, which says its format")
+        raise CocaError(f"{option} {path}: the file must end in .png or .jpg, which says its format")
     make_folder(path.parent)
 
 

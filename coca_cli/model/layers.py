@@ -54,7 +54,8 @@ def _plain_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Ten
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, T, S)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(dim=-1, dtype=torch.float32).to(v.dtype) @ v
+    out: Tensor = scores.softmax(dim=-1, dtype=torch.float32).to(v.dtype) @ v
+    return out
 
 
 class Attention(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,11 +36,12 @@ class PatchStem(nn.Conv2d):
 
 
 class ConvolutionalStem(nn.Module):
-    """Convolutions of 3 x 3 with stride 2, each followed by a LayerNorm over the channels and a ReLU, then a linear map.
+    """Convolutions of 3 x 3 with stride 2, each followed by a ReLU, then a LayerNorm and a linear map.
 
     Each convolution has twice the channels of the one before it; the last has the token width. A ViT with such a stem
-    learns from fewer pictures and steps (Xiao et al., "Early Convolutions Help Transformers See Better", arXiv
-    2106.14881, with BatchNorm).
+    learns from fewer pictures and steps. Source: Xiao et al., "Early Convolutions Help Transformers See Better", arXiv
+    2106.14881, which has a BatchNorm after every convolution instead; a LayerNorm there takes a fifth of a small
+    model's step on a CPU.
 
     Args:
         patch_size: Pixels per token and side, a power of two.
@@ -50,10 +53,9 @@ class ConvolutionalStem(nn.Module):
         count = patch_size.bit_length() - 1
         channels = [3, *(width >> left for left in reversed(range(count)))]
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1)
-            for before, after in zip(channels, channels[1:], strict=False)
+            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in itertools.pairwise(channels)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(after) for after in channels[1:])
+        self.norm = nn.LayerNorm(width)
         self.project = nn.Linear(width, width)
         self.reset_parameters()
 
@@ -69,10 +71,9 @@ class ConvolutionalStem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, N, W)."""
         x = images.contiguous(memory_format=torch.channels_last)
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            normed = norm(convolution(x).permute(0, 2, 3, 1))  # (B, H, W, C)
-            x = F.relu(normed).permute(0, 3, 1, 2)
-        out: Tensor = self.project(x.flatten(2).transpose(1, 2))
+        for convolution in self.convolutions:
+            x = F.relu(convolution(x))
+        out: Tensor = self.project(self.norm(x.flatten(2).transpose(1, 2)))
         return out
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -105,7 +104,7 @@ def _embed_kind(
         computing, facts = _text_computing(placed, request.reading, track), embedding_facts(placed)
     else:
         computing, facts = media_computing(placed, request.reading, track, clips=kind == "clip")
-    facts |= {"dataset": "files", "kind": kind, "words": [os.path.abspath(word) for word in request.words]}
+    facts |= {"dataset": "files", "kind": kind, "words": [str(Path(word).resolve()) for word in request.words]}
     store = FeatureStore(request.reading.cache, facts, reporter.warn)
     rows = 0
     stream = stream_parts(examples, store, computing, skipped, world)
@@ -120,7 +119,7 @@ def _text_computing(
     placed: Placed, reading: Reading, track: Callable[[Iterable[Outcome]], Iterable[Outcome]]
 ) -> Computing:
     def tokens_of(example: Example) -> NDArray[Any]:
-        return placed.tokenizer.encode(list(example.texts))[0].numpy()  # type: ignore[no-any-return]
+        return placed.tokenizer.encode(list(example.texts))[0].numpy()
 
     return Computing(
         read=tokens_of,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from coca_cli.errors import CocaError
 from coca_cli.media.images import normalise
 from coca_cli.model.baselines import unit_length
 from coca_cli.model.placement import Placed
@@ -39,9 +40,7 @@ def embed_texts(
 
 
 @torch.inference_mode()
-def embed_tokens(
-    placed: Placed, tokens: Tensor, track: Callable[[list[Tensor]], Iterable[Tensor]] = iter
-) -> Tensor:
+def embed_tokens(placed: Placed, tokens: Tensor, track: Callable[[list[Tensor]], Iterable[Tensor]] = iter) -> Tensor:
     """Unit embeddings of texts that are tokens already; `embed_texts` tells how.
 
     Args:
@@ -59,7 +58,7 @@ def embed_tokens(
         batch = tokens[rows]
         if model.pad_id is not None:
             batch = trim_tokens(batch, model.pad_id)
-        parts.append(unit_length(model.embed_text(batch.to(placed.device))).cpu())
+        parts.append(_checked(unit_length(model.embed_text(batch.to(placed.device))).cpu()))
         order.append(rows)
     return torch.cat(parts)[torch.argsort(torch.cat(order))]
 
@@ -88,7 +87,7 @@ def embed_pixels(placed: Placed, pixels: Tensor) -> Tensor:
     Returns:
         (B, D) fp32 on the CPU.
     """
-    return unit_length(_plain_embeddings(placed, pixels))
+    return _checked(unit_length(_plain_embeddings(placed, pixels)))
 
 
 @torch.inference_mode()
@@ -120,4 +119,18 @@ def embed_frames(placed: Placed, pixels: Tensor, *, normalise_first: bool = Fals
     embed = embed_pixels if normalise_first else _plain_embeddings
     embedded = embed(placed, pixels.flatten(0, 1))  # (B x F, D)
     frames = embedded.view(*pixels.shape[:2], -1)  # (B, F, D)
-    return unit_length(frames.mean(dim=1))
+    return _checked(unit_length(frames.mean(dim=1)))
+
+
+def _checked(embeddings: Tensor) -> Tensor:
+    """The same, if they are numbers: nothing is equal to or above NaN, so that a broken model would win every search.
+
+    Raises:
+        CocaError: They are not.
+    """
+    if not embeddings.isfinite().all():
+        raise CocaError(
+            "the model's embeddings are not finite numbers: its weights are damaged, or its activations leave the range "
+            "of the number format; try --precision fp32, or another checkpoint"
+        )
+    return embeddings

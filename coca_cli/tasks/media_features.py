@@ -72,6 +72,7 @@ def embed_media(
     Raises:
         BadExample: In strict mode at the first unreadable example; otherwise when more than 5 % are unreadable.
     """
+
     def track(stream: Iterable[Outcome]) -> Iterable[Outcome]:
         mine = -(-len(examples) // world.size)
         return reporter.track(stream, total=mine, label=f"{dataset.name} {split}")

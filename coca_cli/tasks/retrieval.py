@@ -166,4 +166,5 @@ def _pair_scores(images: Tensor, texts: Tensor, rows: Tensor, columns: Tensor) -
     """(k,) fp32 scores of k pairs. A sum in fp32 depends on the block that it is in, so that one of two equal captions
     would come first by chance; summed in fp64 and then rounded it does not.
     """
-    return torch.linalg.vecdot(images[rows].double(), texts[columns].double()).float()
+    exact: Tensor = torch.linalg.vecdot(images[rows].double(), texts[columns].double())
+    return exact.float()

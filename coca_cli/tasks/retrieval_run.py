@@ -14,6 +14,7 @@ from coca_cli.datasets.example import Dataset, Example, Protocol
 from coca_cli.datasets.image_folder import check_split
 from coca_cli.errors import CocaError, MissingFile, UnknownName
 from coca_cli.media.batches import Skipped
+from coca_cli.media.contact_sheet import check_sheet_path
 from coca_cli.model.placement import Placed
 from coca_cli.options import CaptionsChoice
 from coca_cli.progress import Reporter
@@ -23,7 +24,8 @@ from coca_cli.store import Store
 from coca_cli.tasks.embedding import embed_texts
 from coca_cli.tasks.media_features import Reading, embed_media, embedding_facts
 from coca_cli.tasks.recording import Evaluation, Score
-from coca_cli.tasks.retrieval import folded_ranks, rank_statistics, retrieval_scores
+from coca_cli.tasks.retrieval import folded_ranks, rank_statistics, retrieval_ranks, retrieval_scores
+from coca_cli.tasks.retrieval_grid import show_retrieval
 from coca_cli.tasks.text_cache import cached_texts, texts_path
 from coca_cli.world import SINGLE, World
 
@@ -46,6 +48,7 @@ class RetrievalRequest:
         limit: The first so many examples.
         strict: Stop at the first unreadable example.
         seed: Written into the rows; nothing here is random.
+        grid: A picture of a few captions and what was found for them; None for none.
     """
 
     dataset: Dataset
@@ -58,6 +61,7 @@ class RetrievalRequest:
     limit: int | None = None
     strict: bool = False
     seed: int = 0
+    grid: Path | None = None
 
 
 class Captioned(NamedTuple):
@@ -85,6 +89,8 @@ def check_request(request: RetrievalRequest, store: Store) -> Captioned:
     store.check_writable()
     if "{}" not in request.prompt:
         raise CocaError(f"--prompt {request.prompt!r} has no {{}}, where the caption goes; such as 'a photo of {{}}'")
+    if request.grid is not None:
+        check_sheet_path(request.grid, "--grid")
     protocol = _choose_protocol(request)
     captioned: list[Example] = []
     absent: list[str] = []
@@ -167,10 +173,14 @@ def run_retrieval(
     embedded = embed_captions(request, texts, placed, reporter)
     if not world.first:
         return []
-    ranks = folded_ranks(found.features, embedded, owner, chosen.protocol.folds)
+    searched = found.features, embedded, owner
+    ranks = folded_ranks(*searched, chosen.protocol.folds)
     scores: dict[str, Score] = {**retrieval_scores(ranks, noun), **rank_statistics(ranks, noun)}
     counts = {metric: len(texts if metric.startswith("text") else found.examples) for metric in scores}
     missing = dict.fromkeys(chosen.absent, "the file is not there")
+    if request.grid is not None:
+        places = ranks.text_to_image if chosen.protocol.folds == 1 else retrieval_ranks(*searched).text_to_image
+        show_retrieval(request.grid, found.examples, texts, *searched, places, clips=noun == "video")
     return evaluation.record(store, scores, counts, {**missing, **skipped.reasons})
 
 

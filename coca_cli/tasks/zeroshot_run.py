@@ -102,9 +102,7 @@ def run_zeroshot(
     return rows
 
 
-def _classifier(
-    cache: Path | None, placed: Placed, dataset: Dataset, prompts: Prompts, reporter: Reporter
-) -> Tensor:
+def _classifier(cache: Path | None, placed: Placed, dataset: Dataset, prompts: Prompts, reporter: Reporter) -> Tensor:
     total = len(prompts.class_names) * len(prompts.templates)
 
     def build() -> Tensor:

@@ -18,6 +18,7 @@ from coca_cli.options import DecayChoice, OptimizerChoice
 from coca_cli.registry import unknown_name
 
 VOCABULARY = "to_vocab"
+CHANNELS = 3  # of a picture
 
 
 def build_optimizer(
@@ -27,9 +28,9 @@ def build_optimizer(
 
     AdamW and Adafactor use beta1 0.9 and beta2 0.999, and weight decay apart from the gradient, as the paper has it
     (section 4.1). Adafactor is big_vision's form: factored second moments, beta2 rising to 0.999, first moments kept.
-    Muon turns the momentum of the matrices between the layers into the nearest orthogonal one, scaled so that its steps
-    are as long as AdamW's at the same rate (arXiv 2502.16982); all else, also the embedding, the vocabulary's matrix
-    and the patches' filters, goes by AdamW with betas 0.9 and 0.95.
+    Muon turns the momentum of the matrices between the layers (and of convolutions) into the nearest orthogonal one,
+    scaled so that its steps are as long as AdamW's at the same rate (arXiv 2502.16982); all else, also the embedding,
+    the vocabulary's matrix and the filters on pixels, goes by AdamW with betas 0.9 and 0.95.
 
     Args:
         model: What is trained; frozen parameters are left out.
@@ -61,11 +62,15 @@ def build_optimizer(
 
 
 def hidden_matrices(model: nn.Module) -> list[Tensor]:
-    """Weights of linear layers, that of the vocabulary left out: its rows are words, not features."""
+    """Weights of linear layers and of convolutions but the first, that of the vocabulary left out: its rows are words,
+    not features. Of a convolution, each output channel's weights are a row.
+    """
     return [
         module.weight
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not name.endswith(VOCABULARY) and module.weight.requires_grad
+        if (isinstance(module, nn.Linear) and not name.endswith(VOCABULARY))
+        or (isinstance(module, nn.Conv2d) and module.in_channels != CHANNELS)
+        if module.weight.requires_grad
     ]
 
 

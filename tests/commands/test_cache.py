@@ -30,7 +30,9 @@ def listed(cache: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_the_list_says_whose_everything_is(cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_says_whose_everything_is(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "250")
     head, *rows, total = listed(cache, capsys)
     assert head.split() == ["what", "model", "weights", "of", "format", "written", "size"]
@@ -96,7 +98,8 @@ def test_what_cannot_be_read_or_removed_is_said(
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_960, "10 kB"), (999_600, "1.0 MB"), (2.5e12, "2500 GB")]
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_960, "10 kB"), (999_600, "1.0 MB"), (2.5e12, "2500 GB")],
 )
 def test_sizes_are_short(size: float, text: str) -> None:
     assert describe_size(int(size)) == text

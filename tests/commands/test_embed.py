@@ -56,7 +56,12 @@ def test_pictures_clips_and_texts_become_rows_of_unit_length(
     with np.load(output) as found:
         names = [Path(name).name for name in found["ids"]]
         kinds, embeddings, about = found["kinds"].tolist(), found["embeddings"], json.loads(str(found["about"]))
-    assert names == [*(f"{n}.jpg" for n in (0, 1, 2, 4, 5)), "clip0.mp4", "clip1.mp4", *(f"words.txt:{n}" for n in (1, 2, 3))]
+    assert names == [
+        *(f"{n}.jpg" for n in (0, 1, 2, 4, 5)),
+        "clip0.mp4",
+        "clip1.mp4",
+        *(f"words.txt:{n}" for n in (1, 2, 3)),
+    ]
     assert kinds == ["picture"] * 5 + ["clip"] * 2 + ["text"] * 3
     assert embeddings.dtype == np.float32
     assert np.linalg.norm(embeddings, axis=1) == pytest.approx(np.ones(10), abs=1e-6)
@@ -133,7 +138,7 @@ def test_nothing_readable_is_an_error_and_leaves_no_file(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere"], "nowhere is not there"),
+        (["nowhere"], "no such picture, clip or text file: nowhere"),
         (["{photos}", "-o", "out.csv"], "--output out.csv: the format is known by the ending; use .npz or .parquet"),
         (["{photos}/3.jpg", "--strict"], "Stopped because of --strict"),
         (["{photos}", "-o", "{photos}/0.jpg"], "the format is known by the ending"),

@@ -9,13 +9,15 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from coca_cli.model.checkpoint import save_folder
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import tiny_config
 from coca_cli.model.tokenizer import SentencePieceTokenizer, train_sentencepiece
-from coca_cli.tasks import embedding
+from coca_cli.media.retrieval_grid import Query, write_retrieval_grid
+from coca_cli.tasks import embedding, retrieval_grid
 from tests.commands.running import run
 from tests.pictures import drawn, jpeg_bytes
 
@@ -131,6 +133,38 @@ def test_first_captions_and_a_prompt(model: Path, table: Path, tmp_path: Path) -
         "a photo of {}",
         "against the model",
     )
+
+
+def test_a_grid_shows_five_captions_and_what_was_found(
+    model: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn_queries: list[Query] = []
+
+    def write(path: Path, queries: list[Query]) -> None:
+        drawn_queries.extend(queries)
+        write_retrieval_grid(path, queries)
+
+    monkeypatch.setattr(retrieval_grid, "write_retrieval_grid", write)
+    assert evaluate(model, f"captions:{table}", tmp_path / "results", "--grid", tmp_path / "grid.png") == 0
+    assert (tmp_path / "grid.png").stat().st_size > 5_000
+    assert [query.text for query in drawn_queries] == [
+        *("a red square", "one green", "a yellow square", "a white square", "one black")
+    ]
+    for query in drawn_queries:
+        assert (len(query.found), query.total) == (5, 6)
+        assert list(query.right) == [place == query.place for place in range(1, 6)]
+
+
+def test_a_grid_of_clips_shows_their_middle_frames(model: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        write_clip(tmp_path / "v" / f"{number}.mp4", number)
+    (tmp_path / "v" / "captions.jsonl").write_text(
+        "\n".join(json.dumps({"video": f"{number}.mp4", "caption": f"a {number}"}) for number in range(3))
+    )
+    words = (f"videos:{tmp_path}/v/captions.jsonl", tmp_path / "results", "--frames", 2)
+    assert evaluate(model, *words, "--grid", tmp_path / "grid.jpg") == 0
+    with Image.open(tmp_path / "grid.jpg") as grid:
+        assert grid.width > 3 * 160
 
 
 def test_a_broken_picture_is_left_out_and_named(

@@ -55,9 +55,9 @@ def test_a_file_may_have_the_signs_of_a_glob_in_its_name(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "error", "message"),
     [
-        ("q", MissingFile, "q is not there: name pictures, clips, folders or a glob in quotes"),
-        ("q/*.jpg", MissingFile, r"nothing fits q/\*.jpg: no file of that pattern is a picture or a clip"),
-        ("p/*.md", MissingFile, "nothing fits"),
+        ("q", MissingFile, "no such picture or clip: q "),
+        ("q/*.jpg", MissingFile, r"no such picture or clip: q/\*.jpg "),
+        ("p/*.md", MissingFile, r"nothing that fits p/\*.md is a picture or a clip by its ending"),
         ("p/notes.md", CocaError, r"p/notes.md is neither a picture nor a clip by its ending; known are \.jpg, "),
         ("p/words.txt", CocaError, "is neither a picture nor a clip by its ending"),
         ("empty", CocaError, "the folder empty holds no picture or clip: name a folder or files with some"),
@@ -74,7 +74,8 @@ def test_messages_speak_of_texts_where_these_are_wanted(folder: Path) -> None:
     for word, message in (
         ("empty", "holds no picture, clip or text file"),
         ("p/notes.md", "is neither a picture nor a clip nor a text file by its ending; known are .*, .txt"),
-        ("q*", "is a picture, a clip or a text file"),
+        ("q*", "no such picture, clip or text file"),
+        ("p/*.md", "is a picture, a clip or a text file by its ending"),
     ):
         with pytest.raises(CocaError, match=message):
             find_user_files([word], texts=True)

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coca_cli.errors import CocaError
 from coca_cli.media.images import normalise
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed
 from coca_cli.model.tokenizer import ClipTokenizer
 from coca_cli.tasks import embedding as module
-from coca_cli.tasks.embedding import embed_pixels, embed_texts
+from coca_cli.tasks.embedding import embed_frames, embed_pixels, embed_texts
 from tests.parity.open_clip_models import narrow_l14, random_pair
 from tests.tasks.tiny import CONTEXT, tiny_placed
 
@@ -154,3 +155,21 @@ def test_a_memory_too_full_for_one_picture_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         embed_pixels(placed, pixels_of(4))
     assert model.pictures == [4, 2, 1]
+
+
+@pytest.mark.parametrize("side", ["text", "image.vit"])
+def test_embeddings_that_are_no_numbers_stop_the_run(side: str) -> None:
+    """NaN is neither above nor below anything: counted as ranks, it would be first everywhere."""
+    placed = tiny_placed()
+    with torch.no_grad():
+        for name, parameter in placed.model.named_parameters():  # type: ignore[attr-defined]
+            if name.startswith(side):
+                parameter.fill_(torch.nan)
+    with pytest.raises(CocaError, match="the model's embeddings are not finite numbers: its weights are damaged"):
+        if side == "text":
+            embed_texts(placed, ["a cat"])
+        else:
+            embed_pixels(placed, torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    if side != "text":
+        with pytest.raises(CocaError, match="try --precision fp32"):
+            embed_frames(placed, torch.zeros(1, 2, 3, 16, 16, dtype=torch.uint8))

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coca_cli.errors import CocaError
+from coca_cli.tasks import retrieval
 from coca_cli.tasks.intervals import wilson
 from coca_cli.tasks.retrieval import Ranks, folded_ranks, rank_statistics, retrieval_ranks, retrieval_scores
 
@@ -99,6 +100,24 @@ def test_equal_captions_of_two_pictures_are_a_tie_wherever_they_stand() -> None:
     twin = torch.cat([texts, texts])  # every caption again, owned by the next picture
     found = retrieval_ranks(images, twin, torch.cat([owner, (owner + 1) % 200]), 64)
     assert (found.image_to_text > 1).all()
+
+
+@pytest.mark.parametrize("block", [7, 1024])
+def test_scores_that_differ_by_less_than_fp32_sums_can_tell_are_ordered_exactly(block: int) -> None:
+    """Texts that differ in the last digits alone: their order by fp32 products is chance."""
+    random = torch.Generator().manual_seed(5)
+    images, texts, owner = random_data(5, n=40, dim=64, most=3)
+    nudged = texts[0] * (1 + 2e-7 * torch.randint(-2, 3, (len(texts), 64), generator=random))
+    scores = (images.double() @ nudged.double().T).float()
+    assert 1 < len(scores[0].unique()) < 40
+    found = retrieval_ranks(images, nudged, owner, block)
+    assert (found.image_to_text.tolist(), found.text_to_image.tolist()) == brute_force(scores, owner)
+
+
+def test_many_pictures_that_look_alike_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "PAIRS", 11)
+    found = retrieval_ranks(torch.ones(9, 4) / 2, torch.ones(9, 4) / 2, torch.arange(9))
+    assert found.image_to_text.tolist() == found.text_to_image.tolist() == [9] * 9
 
 
 def test_recalls_and_ranks() -> None:
