@@ -33,7 +33,7 @@ from torch import Tensor
 from coca_cli.tasks.retrieval import RECALL_AT, retrieval_ranks, retrieval_scores
 
 WIDTH = 512
-NOISE = 4.0
+NOISE = 8.0
 """Length of what is added to a picture's embedding to make a caption's: recalls are then neither 0 nor 1."""
 ROWS = 4096
 

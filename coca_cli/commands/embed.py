@@ -37,7 +37,7 @@ from coca_cli.options import (
 def embed(
     paths: PathsArgument,
     model: ModelOption,
-    output: Annotated[
+    embeddings_file: Annotated[
         Path,
         typer.Option(
             "--output",
@@ -77,12 +77,12 @@ def embed(
     from coca_cli.tasks.media_features import Reading
     from coca_cli.world import joined_world, local_device
 
-    check_ending(output)
+    check_ending(embeddings_file)
     words = read_list(sys.stdin) if paths == ["-"] else paths
     request = EmbedRequest(
         files=find_user_files(words, texts=True),
         words=paths,
-        output=output,
+        output=embeddings_file,
         reading=Reading(
             batch_size=batch_size,
             workers=workers,
@@ -92,7 +92,7 @@ def embed(
         ),
         strict=strict,
     )
-    check_output_file(output, [], Path(), overwrite=overwrite)
+    check_output_file(embeddings_file, [], Path(), overwrite=overwrite)
     with joined_world(local_device(choose_device(device))) as world:
         reporter = Reporter(quiet=quiet or not world.first)
         done = run_embed(request, place(load(model, pretrained, image_size), device, precision), reporter, world)
@@ -102,4 +102,4 @@ def embed(
         reporter.warn(f"no embedding: {reason}")
     lost = len(done.unreadable)
     left_out = f", {lost:,} {'file' if lost == 1 else 'files'} could not be read" if lost else ""
-    print(f"{output}: {done.rows:,} embeddings{left_out}")
+    print(f"{embeddings_file}: {done.rows:,} embeddings{left_out}")

@@ -130,7 +130,7 @@ def _checked(embeddings: Tensor) -> Tensor:
     """
     if not embeddings.isfinite().all():
         raise CocaError(
-            "the model's embeddings are not finite numbers: its weights are damaged, or its activations leave the range "
-            "of the number format; try --precision fp32, or another checkpoint"
+            "the model's embeddings are not finite numbers: its weights are damaged, or its activations leave the "
+            "range of the number format; try --precision fp32, or another checkpoint"
         )
     return embeddings

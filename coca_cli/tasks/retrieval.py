@@ -14,7 +14,7 @@ from coca_cli.tasks.intervals import Estimate, wilson
 RECALL_AT = (1, 5, 10)
 BLOCK = 1024
 """Pictures, and texts, whose scores are computed at once: memory is bounded by its square."""
-PAIRS = 8192
+PAIRS = 4096
 """Pairs whose scores are summed exactly at once."""
 
 
@@ -42,12 +42,11 @@ def retrieval_ranks(images: Tensor, texts: Tensor, owner: Tensor, block: int = B
         owner: (m,) int64, the picture of each text, from 0 to n - 1; every picture has at least one text.
         block: How many pictures and texts meet at once; it changes memory and speed alone.
     """
-    own = torch.cat(
-        [_pair_scores(images, texts, owner[part], torch.arange(len(texts))[part]) for part in _parts(len(texts))]
-    )
+    own = torch.empty(len(texts))
+    for part in _parts(len(texts)):  # filled in place: small results between large temporaries would scatter the heap
+        own[part] = _pair_scores(images, texts, owner[part], torch.arange(part.start, part.stop))
     best = torch.full((len(images),), -torch.inf).scatter_reduce_(0, owner, own, "amax")
-    longest = [float(torch.linalg.vector_norm(side, dim=1).max()) for side in (images, texts)]
-    doubt = 1.01 * images.shape[1] * 2.0**-24 * longest[0] * longest[1]  # how far a sum in fp32 may be off
+    doubt = 1.01 * images.shape[1] * 2.0**-24 * _longest(images) * _longest(texts)  # how far sums in fp32 may be off
     before_caption = torch.zeros(len(images), dtype=torch.int64)
     before_image = torch.zeros(len(texts), dtype=torch.int64)
     for rows, columns in _blocks(len(images), len(texts), block):
@@ -160,6 +159,10 @@ def _blocks(n: int, m: int, block: int) -> Iterator[tuple[slice, slice]]:
 
 def _parts(count: int) -> Iterator[slice]:
     return (slice(start, min(start + PAIRS, count)) for start in range(0, count, PAIRS))
+
+
+def _longest(rows: Tensor) -> float:
+    return max(float(rows[part].norm(dim=1).max()) for part in _parts(len(rows)))
 
 
 def _pair_scores(images: Tensor, texts: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from coca_cli.media.retrieval_grid import Query, write_retrieval_grid
 from coca_cli.model.checkpoint import save_folder
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import tiny_config
 from coca_cli.model.tokenizer import SentencePieceTokenizer, train_sentencepiece
-from coca_cli.media.retrieval_grid import Query, write_retrieval_grid
 from coca_cli.tasks import embedding, retrieval_grid
 from tests.commands.running import run
 from tests.pictures import drawn, jpeg_bytes
