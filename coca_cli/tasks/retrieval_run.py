@@ -186,7 +186,8 @@ def run_retrieval(
 
 def _describe(chosen: Captioned, listed: int) -> str:
     protocol = chosen.protocol
-    name = f"{protocol.split} {protocol.name}" if protocol.name else protocol.split
+    told = not protocol.name or protocol.split.endswith(protocol.name)  # as in test-1k-a
+    name = protocol.split if told else f"{protocol.split} {protocol.name}"
     return f"{name}, {len(chosen.examples):,} of {listed:,} clips" if chosen.absent else name
 
 

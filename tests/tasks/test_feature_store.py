@@ -203,6 +203,21 @@ def test_each_process_computes_its_own_parts(examples: list[Example], monkeypatc
         assert [share is None for share in rounds] == [False, rank == 1]
 
 
+def test_token_features_are_kept_in_their_own_format(tmp_path: Path, examples: list[Example]) -> None:
+    """What a pooler reads: (n, N, W) in bf16."""
+
+    def tokens(rows: Tensor) -> Tensor:
+        return (rows[:, None].float() + torch.arange(6).view(3, 2)).bfloat16()
+
+    found = []
+    for compute in (tokens, lambda rows: pytest.fail("computed again")):
+        store = FeatureStore(tmp_path, FACTS, pytest.fail)
+        how = Computing(read=read, compute=compute, batch_size=3, workers=0)
+        found.append(features_of(examples, store, how, Skipped()).features)
+    assert (found[0].shape, found[0].dtype) == ((10, 3, 2), torch.bfloat16)
+    assert torch.equal(found[0], found[1])
+
+
 def test_parts_come_one_by_one(examples: list[Example]) -> None:
     model = Model()
     stream = stream_parts(examples, FeatureStore(None, FACTS, pytest.fail), computing(model), Skipped())
