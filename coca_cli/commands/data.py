@@ -122,7 +122,7 @@ def clear_cache(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[WORD]...",
+            metavar="WORD",
             help="Only what has all these words in its model, weights, dataset or kind; without any, everything.",
         ),
     ] = None,
