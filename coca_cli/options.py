@@ -125,7 +125,7 @@ PretrainedOption = Annotated[
 PathsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="PATH...",
+        metavar="PATH",
         help="Files, folders with all that is below them, globs in quotes; - reads a list from stdin.",
     ),
 ]
