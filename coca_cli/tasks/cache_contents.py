@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from coca_cli.tasks.feature_store import FACTS_FILE, FOLDER
 from coca_cli.tasks.text_cache import FACTS
 
 UNKNOWN = "?"
+TEXTS = ("classifiers", "captions")
+DIGEST = re.compile("[0-9a-f]{20}")
 
 
 class CacheEntry(NamedTuple):
@@ -90,11 +93,12 @@ def clear_entries(entries: Iterable[CacheEntry]) -> int:
 
 
 def _entries(cache: Path) -> Iterator[Path]:
-    if not cache.is_dir():
-        return
-    for folder in cache.iterdir():
-        if folder.is_dir():
-            yield from (path for path in folder.iterdir() if not path.name.startswith("."))
+    """What `coca` itself writes, by folder and name: whoever names another folder must lose nothing in it."""
+    for kind in (FOLDER, *TEXTS):
+        folder = cache / kind
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if DIGEST.fullmatch(path.stem) and path.suffix == ("" if kind == FOLDER else ".safetensors"):
+                yield path
 
 
 def _entry(path: Path) -> CacheEntry:

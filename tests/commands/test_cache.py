@@ -78,6 +78,16 @@ def test_damaged_entries_are_listed_and_cleared(cache: Path, capsys: pytest.Capt
     assert not damaged.exists()
 
 
+def test_what_others_wrote_is_neither_listed_nor_cleared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = [tmp_path / name for name in ("photos/a.jpg", "features/plan.txt", "captions/mine.safetensors", "top.txt")]
+    for path in (*mine, tmp_path / "features" / "old" / "b.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    assert listed(tmp_path, capsys) == [f"nothing is kept in {tmp_path}"]
+    assert run("data", "cache", "clear", "--cache-dir", tmp_path) == 0
+    assert all(path.is_file() for path in (*mine, tmp_path / "features" / "old" / "b.txt"))
+
+
 def test_no_cache_is_no_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert listed(tmp_path / "none", capsys) == [f"nothing is kept in {tmp_path / 'none'}"]
 
