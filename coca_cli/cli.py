@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from coca_cli import __version__
-from coca_cli.commands import data, dedup, demo, embed, eval, models, pretrain, report
+from coca_cli.commands import caption, data, dedup, demo, embed, eval, models, pretrain, report
 from coca_cli.errors import CocaError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -32,6 +32,8 @@ app.command("pretrain", no_args_is_help=True)(pretrain.pretrain)
 app.add_typer(eval_app, name="eval")
 eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)
 eval_app.command("retrieval", no_args_is_help=True)(eval.retrieval)
+eval_app.command("caption", no_args_is_help=True)(eval.caption)
+app.command("caption", no_args_is_help=True)(caption.caption)
 app.command("embed", no_args_is_help=True)(embed.embed)
 app.command("report")(report.report)
 app.add_typer(data_app, name="data")

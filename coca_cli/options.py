@@ -83,6 +83,24 @@ class FrameMean(StrEnum):
     normalise_first = "normalise-then-mean"
 
 
+class DecodingMethod(StrEnum):
+    """How captions are written."""
+
+    beam = "beam"
+    greedy = "greedy"
+    sample = "sample"
+    open_clip = "open-clip-3.3"
+
+
+class CaptionFormat(StrEnum):
+    """What captions are written as."""
+
+    text = "text"
+    jsonl = "jsonl"
+    csv = "csv"
+    coco = "coco"
+
+
 class LogChoice(StrEnum):
     """Further logs of a training run."""
 

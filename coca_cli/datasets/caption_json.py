@@ -60,8 +60,8 @@ def read_caption_json(path: Path) -> list[CaptionRecord]:
             f"{path} holds {found}, not the captions of COCO or Karpathy: give such a file, or write one object a line "
             f"into a .jsonl table. Expected:\n{LAYOUT}"
         )
-    if "annotations" in content:
-        records = _read_coco(path, pictures, content["annotations"])
+    if "annotations" in content or _are_listed_alone(pictures):
+        records = _read_coco(path, pictures, content.get("annotations", []))
     else:
         records = [_read_karpathy(f"{path}, images[{number}]", entry) for number, entry in enumerate(pictures)]
     seen: set[str] = set()
@@ -72,6 +72,11 @@ def read_caption_json(path: Path) -> list[CaptionRecord]:
             )
         seen.add(record.id)
     return records
+
+
+def _are_listed_alone(pictures: Sequence[Any]) -> bool:
+    """COCO's form without captions, as sets whose captions are kept back list their pictures."""
+    return bool(pictures) and isinstance(pictures[0], dict) and {"id", "file_name"} <= pictures[0].keys()
 
 
 def find_pictures(path: Path, records: Sequence[CaptionRecord]) -> list[Path]:

@@ -89,6 +89,7 @@ class Example:
         label: Class index into the dataset's class names, or None where there is no class.
         texts: Captions or references.
         question: VQA question, hypothesis or statement.
+        group: The part of the split that it belongs to and that is scored by itself, too, such as a domain.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Example:
     label: int | None = None
     texts: tuple[str, ...] = ()
     question: str = ""
+    group: str = ""
 
 
 class Prompts(NamedTuple):

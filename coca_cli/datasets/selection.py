@@ -26,6 +26,44 @@ class Selection(NamedTuple):
     unlabelled: int
 
 
+class CaptionedSelection(NamedTuple):
+    """Pictures or clips with captions.
+
+    Attributes:
+        examples: In the dataset's order.
+        absent: Ids of the clips whose files are missing.
+    """
+
+    examples: list[Example]
+    absent: list[str]
+
+
+def select_captioned(dataset: Dataset, root: Path, split: str, limit: int | None) -> CaptionedSelection:
+    """The captioned pictures or clips of a split; clips are sets that people hand on with holes.
+
+    Args:
+        dataset: The dataset.
+        root: The data root.
+        split: One of its splits.
+        limit: The first so many; None for all.
+
+    Raises:
+        MissingFile: The dataset's files are not there.
+    """
+    found = CaptionedSelection([], [])
+    for example in dataset.read(root, split):
+        if not example.texts:
+            continue
+        (medium,) = example.media
+        if dataset.media == "video" and isinstance(medium, Path) and not medium.is_file():
+            found.absent.append(example.id)
+            continue
+        found.examples.append(example)
+        if len(found.examples) == limit:
+            break
+    return found
+
+
 def select_labelled(dataset: Dataset, root: Path, split: str | None, limit: int | None) -> Selection:
     """The labelled examples of a split.
 

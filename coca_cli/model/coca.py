@@ -74,6 +74,18 @@ class CoCa(nn.Module):
         features: ImageFeatures = self.image(images)
         return features
 
+    def encode_clip(self, frames: Tensor) -> ImageFeatures:
+        """Clips (B, F, 3, H, W) -> embedding (B, D), tokens (B, Q, W), patches (B, F * N, W).
+
+        Every frame goes through the encoder, and the poolers look at the patches of all frames at once.
+
+        Source: the paper's section 4.2.2 pools so for action recognition; Yan et al., "VideoCoCa", arXiv 2212.04979,
+        for captions, with the poolers as they are.
+        """
+        patches = self.image.vit(frames.flatten(0, 1))  # (B * F, N, W)
+        features: ImageFeatures = self.image.pool(patches.reshape(len(frames), -1, patches.shape[-1]))
+        return features
+
     def encode_text(self, tokens: Tensor) -> TextFeatures:
         """Token ids (B, T) -> embedding (B, D), hidden (B, T, W)."""
         features: TextFeatures = self.text(tokens)

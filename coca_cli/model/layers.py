@@ -99,7 +99,7 @@ class Attention(nn.Module):
         out: Tensor = self.out(mix_values(q, k, v, mask, causal).transpose(1, 2).flatten(2))
         return out
 
-    def attend_few(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    def attend_few(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """As `attend`, for texts of a dozen positions: there plain products take half the time of the CPU's kernel."""
         if q.device.type != "cpu":
             return self.attend(q, k, v, mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -14,6 +15,22 @@ from coca_cli.model.loaded import Loaded
 from coca_cli.model.tokenizer import TextEncoder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Origin(NamedTuple):
+    """Where a number comes from, as result rows name it.
+
+    Attributes:
+        name: The model, or the file.
+        checkpoint: Short hash of its weights, or of its content.
+        device: Where it ran; empty for a file.
+        precision: In which number format; empty for a file.
+    """
+
+    name: str
+    checkpoint: str
+    device: str = ""
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +59,11 @@ class Placed:
     def dtype(self) -> torch.dtype:
         """The number format of the weights."""
         return DTYPES[self.precision]
+
+    @property
+    def origin(self) -> Origin:
+        """What result rows say of it."""
+        return Origin(self.name, self.checkpoint, self.device.type, self.precision)
 
 
 def choose_device(name: str) -> torch.device:

@@ -90,7 +90,10 @@ class ImageTower(nn.Module):
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """(B, 3, H, W) -> embedding (B, D), tokens (B, Q, W), patches (B, N, W)."""
-        patches = self.vit(images)
+        return self.pool(self.vit(images))
+
+    def pool(self, patches: Tensor) -> ImageFeatures:
+        """The poolers on the encoder's output (B, N, W); of a clip, that of all its frames, one after the other."""
         tokens = self.generative(patches) if self.generative is not None else patches
         if self.contrastive is None:  # one pooler: its first query is the embedding, the others go to the decoder
             pooled, tokens = tokens[:, 0], tokens[:, 1:]

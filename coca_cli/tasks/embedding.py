@@ -58,7 +58,7 @@ def embed_tokens(placed: Placed, tokens: Tensor, track: Callable[[list[Tensor]],
         batch = tokens[rows]
         if model.pad_id is not None:
             batch = trim_tokens(batch, model.pad_id)
-        parts.append(_checked(unit_length(model.embed_text(batch.to(placed.device))).cpu()))
+        parts.append(checked_embeddings(unit_length(model.embed_text(batch.to(placed.device))).cpu()))
         order.append(rows)
     return torch.cat(parts)[torch.argsort(torch.cat(order))]
 
@@ -87,7 +87,7 @@ def embed_pixels(placed: Placed, pixels: Tensor) -> Tensor:
     Returns:
         (B, D) fp32 on the CPU.
     """
-    return _checked(unit_length(_plain_embeddings(placed, pixels)))
+    return checked_embeddings(unit_length(_plain_embeddings(placed, pixels)))
 
 
 @torch.inference_mode()
@@ -119,10 +119,10 @@ def embed_frames(placed: Placed, pixels: Tensor, *, normalise_first: bool = Fals
     embed = embed_pixels if normalise_first else _plain_embeddings
     embedded = embed(placed, pixels.flatten(0, 1))  # (B x F, D)
     frames = embedded.view(*pixels.shape[:2], -1)  # (B, F, D)
-    return _checked(unit_length(frames.mean(dim=1)))
+    return checked_embeddings(unit_length(frames.mean(dim=1)))
 
 
-def _checked(embeddings: Tensor) -> Tensor:
+def checked_embeddings(embeddings: Tensor) -> Tensor:
     """The same, if they are numbers: nothing is equal to or above NaN, so that a broken model would win every search.
 
     Raises:

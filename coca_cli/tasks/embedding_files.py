@@ -25,14 +25,18 @@ Add = Callable[[Sequence[str], str, NDArray[np.float32]], None]
 """Takes the ids of n items, what they are, and their embeddings (n, D) fp32."""
 
 
-def check_ending(path: Path) -> None:
+def check_ending(path: Path, option: str = "--output") -> None:
     """See that the format of a file is known by its ending.
+
+    Args:
+        path: The file.
+        option: Where the user named it.
 
     Raises:
         CocaError: It is not.
     """
     if path.suffix.lower() not in WRITERS:
-        raise CocaError(f"--output {path}: the format is known by the ending; use {' or '.join(WRITERS)}")
+        raise CocaError(f"{option} {path}: the format is known by the ending; use {' or '.join(WRITERS)}")
 
 
 def opened_embeddings(path: Path, about: Mapping[str, object]) -> AbstractContextManager[Add]:

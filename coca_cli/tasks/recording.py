@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 from coca_cli import __version__
 from coca_cli.datasets.example import Dataset
-from coca_cli.model.placement import Placed
+from coca_cli.model.placement import Origin
 from coca_cli.results import Result, Run, installed_versions, settings_hash, utc_now
 from coca_cli.store import Store
 from coca_cli.tasks.intervals import Estimate
@@ -34,7 +34,7 @@ class Evaluation:
         task: Such as "zeroshot".
         dataset: What was evaluated.
         split: Which part.
-        placed: The model.
+        origin: The model.
         settings: Every setting that can move the number.
         seed: Seed of all randomness.
         started: time.monotonic() at the beginning.
@@ -43,7 +43,7 @@ class Evaluation:
     task: str
     dataset: Dataset
     split: str
-    placed: Placed
+    origin: Origin
     settings: Mapping[str, object]
     seed: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -55,7 +55,7 @@ class Evaluation:
 
         Args:
             store: Where to.
-            scores: Metric -> estimate in [0, 1], recorded in points; or a plain number, recorded as it is.
+            scores: Metric -> estimate, recorded times 100, in points; or a plain number, recorded as it is.
             n: Examples scored; where metrics differ in that, by metric.
             skipped: Example id -> why it could not be read.
 
@@ -75,12 +75,12 @@ class Evaluation:
                 high=high,
                 n=n if isinstance(n, int) else n[metric],
                 skipped=len(skipped),
-                model=self.placed.name,
-                checkpoint=self.placed.checkpoint,
+                model=self.origin.name,
+                checkpoint=self.origin.checkpoint,
                 settings=settings_hash(self.settings),
                 seed=self.seed,
-                device=self.placed.device.type,
-                precision=self.placed.precision,
+                device=self.origin.device,
+                precision=self.origin.precision,
                 seconds=seconds,
                 coca=__version__,
                 torch=version("torch"),

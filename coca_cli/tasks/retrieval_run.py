@@ -12,6 +12,7 @@ from torch import Tensor
 
 from coca_cli.datasets.example import Dataset, Example, Protocol
 from coca_cli.datasets.image_folder import check_split
+from coca_cli.datasets.selection import select_captioned
 from coca_cli.errors import CocaError, MissingFile, UnknownName
 from coca_cli.media.batches import Skipped
 from coca_cli.media.contact_sheet import check_sheet_path
@@ -92,18 +93,7 @@ def check_request(request: RetrievalRequest, store: Store) -> Captioned:
     if request.grid is not None:
         check_sheet_path(request.grid, "--grid")
     protocol = _choose_protocol(request)
-    captioned: list[Example] = []
-    absent: list[str] = []
-    for example in request.dataset.read(request.root, protocol.split):
-        if not example.texts:
-            continue
-        (medium,) = example.media
-        if request.dataset.media == "video" and isinstance(medium, Path) and not medium.is_file():
-            absent.append(example.id)
-            continue
-        captioned.append(example)
-        if len(captioned) == request.limit:
-            break
+    captioned, absent = select_captioned(request.dataset, request.root, protocol.split, request.limit)
     if not captioned:
         raise MissingFile(f"{request.dataset.name} {protocol.split} has no captions: nothing can be looked for in it")
     return Captioned(protocol, captioned, absent)
@@ -160,7 +150,7 @@ def run_retrieval(
         task="retrieval",
         dataset=request.dataset,
         split=_describe(chosen, listed),
-        placed=placed,
+        origin=placed.origin,
         seed=request.seed,
         settings=_settings(request, chosen, placed),
     )

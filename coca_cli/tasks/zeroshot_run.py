@@ -84,7 +84,7 @@ def run_zeroshot(
         task="zeroshot",
         dataset=dataset,
         split=split,
-        placed=placed,
+        origin=placed.origin,
         seed=request.seed,
         settings={"prompts": prompts._asdict(), "limit": request.limit, "image": placed.image.size},
     )

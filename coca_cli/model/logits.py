@@ -1,0 +1,54 @@
+"""What is done to next-token logits before a token is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def penalise_repetition(logits: Tensor, prompt: Tensor, written: Tensor, penalty: float) -> Tensor:
+    """Make tokens that a text has already less probable.
+
+    Args:
+        logits: (B, K, V).
+        prompt: (P,) ids that all texts begin with.
+        written: (B, K, T) ids after it.
+        penalty: Positive logits are divided by it, others multiplied; 1 changes nothing.
+
+    Source: Keskar et al., "CTRL", arXiv 1909.05858, section 4.1, with the usual correction for negative logits.
+    """
+    if penalty == 1:
+        return logits
+    had = torch.cat([prompt.expand(*written.shape[:2], -1), written], dim=2)
+    values = logits.gather(2, had)
+    return logits.scatter(2, had, torch.where(values > 0, values / penalty, values * penalty))
+
+
+def forbid(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    """(..., V) with -inf for the tokens, in place."""
+    if tokens:
+        logits[..., list(tokens)] = -torch.inf
+    return logits
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """(..., V) with -inf for all but the k largest; 0 keeps all."""
+    if not k or k >= logits.shape[-1]:
+        return logits
+    least = logits.topk(k, dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < least, -torch.inf)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """(..., V) with -inf for all but the fewest most probable tokens whose probability is together at least p.
+
+    Source: Holtzman et al., "The Curious Case of Neural Text Degeneration", arXiv 1904.09751.
+    """
+    if p >= 1:
+        return logits
+    ordered, places = logits.sort(dim=-1, descending=True)
+    probabilities = ordered.softmax(dim=-1)
+    enough_before = probabilities.cumsum(dim=-1) - probabilities >= p  # without the token itself, so one always stays
+    return logits.masked_fill(torch.zeros_like(enough_before).scatter(-1, places, enough_before), -torch.inf)
