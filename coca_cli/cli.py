@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from coca_cli import __version__
-from coca_cli.commands import caption, data, dedup, demo, embed, eval, models, pretrain, report
+from coca_cli.commands import caption, data, dedup, demo, embed, eval, finetune, models, pretrain, report
 from coca_cli.errors import CocaError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -25,10 +25,13 @@ app = typer.Typer(
 eval_app = typer.Typer(help="Score a model on a benchmark.", no_args_is_help=True)
 data_app = typer.Typer(help="Datasets: what exists, and what is made from them.", no_args_is_help=True)
 cache_app = typer.Typer(help="What earlier runs left for later ones: list, clear.", no_args_is_help=True)
+finetune_app = typer.Typer(help="Train a model for one task.", no_args_is_help=True)
 models_app = typer.Typer(help="Presets and checkpoints: list, look at, convert.", no_args_is_help=True)
 
 app.command("demo")(demo.demo)
 app.command("pretrain", no_args_is_help=True)(pretrain.pretrain)
+app.add_typer(finetune_app, name="finetune")
+finetune_app.command("caption", no_args_is_help=True)(finetune.caption)
 app.add_typer(eval_app, name="eval")
 eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)
 eval_app.command("retrieval", no_args_is_help=True)(eval.retrieval)

@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coca_cli.errors import CocaError
 from coca_cli.options import (
-    DATA_PANEL,
     DEFAULT_DATA_ROOT,
-    EVALUATION_PANEL,
     MODEL_PANEL,
-    OUTPUT_PANEL,
     RECIPE_PANEL,
-    RUN_PANEL,
     BatchSizeOption,
     DataRootOption,
     DecayChoice,
@@ -23,7 +18,6 @@ from coca_cli.options import (
     DeviceOption,
     ImageSizeOption,
     LimitOption,
-    LogChoice,
     OptimizerChoice,
     OutputFolderOption,
     OverwriteOption,
@@ -39,6 +33,39 @@ from coca_cli.options import (
     source_of,
 )
 from coca_cli.recipes import merge_changes
+from coca_cli.training_options import (
+    AccumulateOption,
+    CheckpointActivationsOption,
+    ClipOption,
+    CompileOption,
+    DataSourcesOption,
+    DecayOption,
+    DryRunOption,
+    EmaOption,
+    EpochsOption,
+    EvalCaptionOption,
+    EvalEveryOption,
+    EvalRetrievalOption,
+    EvalZeroshotOption,
+    FlipOption,
+    FreezeOption,
+    KeepCheckpointsOption,
+    KeepOption,
+    LearningRateOption,
+    LogOption,
+    MinCropOption,
+    OptimizerOption,
+    ParallelOption,
+    ResumeOption,
+    SaveEveryOption,
+    StepsOption,
+    TurnOption,
+    WarmupOption,
+    WeightDecayOption,
+    WeightsOption,
+    check_length,
+    parse_weights,
+)
 
 if TYPE_CHECKING:
     from coca_cli.training.pretrain_request import PretrainRequest
@@ -51,34 +78,10 @@ def pretrain(
     ctx: typer.Context,
     recipe: RecipeOption = None,
     *,
-    data: Annotated[
-        list[str],
-        typer.Option(
-            "--data",
-            metavar="SRC",
-            help="Training data, may be given several times: a table (.csv, .tsv, .jsonl, .parquet) of pictures and "
-            "captions, COCO or Karpathy JSON, tar shards (also pipe:COMMAND or a URL), a folder of pictures with .txt "
-            "files, a class-per-folder tree, or a dataset's name. pairs:SRC and labels:SRC choose what is read.",
-            rich_help_panel=DATA_PANEL,
-        ),
-    ],
+    data: DataSourcesOption,
     output: OutputFolderOption,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="W,W,...",
-            help="Part of each batch from each --data; without it half pairs and half labels, by size within each.",
-            rich_help_panel=DATA_PANEL,
-        ),
-    ] = None,
-    keep: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Train only on what this list of coca data dedup keeps of its source; may be given several times.",
-            rich_help_panel=DATA_PANEL,
-        ),
-    ] = None,
+    weights: WeightsOption = None,
+    keep: KeepOption = None,
     data_root: DataRootOption = DEFAULT_DATA_ROOT,
     arch: Annotated[
         str | None,
@@ -101,14 +104,7 @@ def pretrain(
         typer.Option(metavar="DIR", help="Start from this model's weights.", rich_help_panel=MODEL_PANEL),
     ] = None,
     image_size: ImageSizeOption = None,
-    freeze: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Leave these weights as they are, such as image or 'text.blocks.[0-5]'; may be given several times.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None,
+    freeze: FreezeOption = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
@@ -119,42 +115,16 @@ def pretrain(
         ),
     ] = None,
     vocab_size: VocabSizeOption = None,
-    steps: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Optimiser steps.", rich_help_panel=RECIPE_PANEL)
-    ] = 10_000,
-    epochs: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0, metavar="N", help="Passes over the data, in place of --steps.", rich_help_panel=RECIPE_PANEL
-        ),
-    ] = None,
+    steps: StepsOption = 10_000,
+    epochs: EpochsOption = None,
     batch_size: BatchSizeOption = 64,
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="Peak rate.", rich_help_panel=RECIPE_PANEL)] = 8e-4,
-    warmup: Annotated[
-        float,
-        typer.Option(min=0.0, max=1.0, help="Part of the steps with a rising rate.", rich_help_panel=RECIPE_PANEL),
-    ] = 0.02,
-    decay: Annotated[
-        DecayChoice, typer.Option(help="How the rate falls to zero.", rich_help_panel=RECIPE_PANEL)
-    ] = DecayChoice.linear,
-    optimizer: Annotated[
-        OptimizerChoice, typer.Option(help="Optimiser.", rich_help_panel=RECIPE_PANEL)
-    ] = OptimizerChoice.adafactor,
-    weight_decay: Annotated[
-        float, typer.Option(min=0.0, help="Decoupled weight decay.", rich_help_panel=RECIPE_PANEL)
-    ] = 0.01,
-    clip: Annotated[
-        float, typer.Option(min=0.0, help="Largest gradient norm; 0 clips nothing.", rich_help_panel=RECIPE_PANEL)
-    ] = 1.0,
-    ema: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            max=0.999999,
-            help="Keep a moving average of the weights, this part of it at each step; the model is then the average.",
-            rich_help_panel=RECIPE_PANEL,
-        ),
-    ] = 0.0,
+    learning_rate: LearningRateOption = 8e-4,
+    warmup: WarmupOption = 0.02,
+    decay: DecayOption = DecayChoice.linear,
+    optimizer: OptimizerOption = OptimizerChoice.adafactor,
+    weight_decay: WeightDecayOption = 0.01,
+    clip: ClipOption = 1.0,
+    ema: EmaOption = 0.0,
     contrastive_weight: Annotated[
         float,
         typer.Option(
@@ -164,120 +134,29 @@ def pretrain(
     caption_weight: Annotated[
         float, typer.Option(min=0.0, help="Weight of the captioning loss.", rich_help_panel=RECIPE_PANEL)
     ] = 2.0,
-    min_crop: Annotated[
-        float,
-        typer.Option(
-            min=0.01, max=1.0, help="Smallest part of a picture that a random crop keeps.", rich_help_panel=RECIPE_PANEL
-        ),
-    ] = 0.9,
-    flip: Annotated[
-        bool,
-        typer.Option(
-            "--flip/--no-flip",
-            help="Mirror half of the pictures; wrong where captions say left or right.",
-            rich_help_panel=RECIPE_PANEL,
-        ),
-    ] = False,
-    turn: Annotated[
-        bool,
-        typer.Option(
-            "--turn/--no-turn",
-            help="Turn pictures by random quarter turns, for views from above.",
-            rich_help_panel=RECIPE_PANEL,
-        ),
-    ] = False,
-    accumulate: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Take each batch through the model in N parts; the losses stay those of the whole batch.",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = 1,
-    checkpoint_activations: Annotated[
-        bool,
-        typer.Option(
-            "--checkpoint-activations",
-            help="Compute each layer twice instead of keeping what is inside it.",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = False,
-    parallel: Annotated[
-        Parallel,
-        typer.Option(
-            help="Under torchrun: ddp keeps the whole model on every process, fsdp a part of it.",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = Parallel.ddp,
-    compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the model (torch.compile).", rich_help_panel=RUN_PANEL)
-    ] = False,
+    min_crop: MinCropOption = 0.9,
+    flip: FlipOption = False,
+    turn: TurnOption = False,
+    accumulate: AccumulateOption = 1,
+    checkpoint_activations: CheckpointActivationsOption = False,
+    parallel: ParallelOption = Parallel.ddp,
+    compile: CompileOption = False,
     precision: PrecisionOption = Precision.auto,
     device: DeviceOption = Device.auto,
     workers: WorkersOption = None,
     limit: LimitOption = None,
     seed: SeedOption = 0,
     strict: StrictOption = False,
-    eval_zeroshot: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Classify this dataset while training; may be given several times.",
-            rich_help_panel=EVALUATION_PANEL,
-        ),
-    ] = None,
-    eval_retrieval: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Retrieval and caption loss on this set of pairs while training; may be given several times.",
-            rich_help_panel=EVALUATION_PANEL,
-        ),
-    ] = None,
-    eval_every: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Evaluate every N steps and at the end; 0 at the end alone.",
-            rich_help_panel=EVALUATION_PANEL,
-        ),
-    ] = 0,
-    save_every: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Save every N steps and at the end; 0 at the end alone.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = 1000,
-    keep_checkpoints: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="Checkpoints to go on from that stay.", rich_help_panel=OUTPUT_PANEL),
-    ] = 1,
-    log: Annotated[
-        list[LogChoice] | None,
-        typer.Option(help="A log besides metrics.jsonl; may be given several times.", rich_help_panel=OUTPUT_PANEL),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Refuse to begin anew. Without it, too, a run goes on in its folder.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False,
+    eval_zeroshot: EvalZeroshotOption = None,
+    eval_retrieval: EvalRetrievalOption = None,
+    eval_caption: EvalCaptionOption = None,
+    eval_every: EvalEveryOption = 0,
+    save_every: SaveEveryOption = 1000,
+    keep_checkpoints: KeepCheckpointsOption = 1,
+    log: LogOption = None,
+    resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Print sources, sample pairs, parameters, memory and schedule, and train nothing.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False,
+    dry_run: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train a CoCa with both losses of the paper: caption weight 2, contrastive weight 1.
@@ -309,7 +188,7 @@ def pretrain(
     )
     request = PretrainRequest(
         data=data,
-        shares=_parse_weights(weights),
+        shares=parse_weights(weights),
         keep=keep or (),
         root=data_root,
         output=output,
@@ -331,6 +210,7 @@ def pretrain(
         keep_checkpoints=keep_checkpoints,
         eval_zeroshot=eval_zeroshot or (),
         eval_retrieval=eval_retrieval or (),
+        eval_caption=eval_caption or (),
         eval_every=eval_every,
         logs=log or (),
         overwrite=overwrite,
@@ -358,14 +238,7 @@ def _beside_recipe(ctx: typer.Context, request: PretrainRequest) -> PretrainRequ
     """The request where the command line and a recipe speak of the same thing: the command line's word holds."""
     from dataclasses import replace
 
-    lengths = source_of(ctx, "steps"), source_of(ctx, "epochs")
-    if lengths[0] == lengths[1] != "DEFAULT":
-        raise CocaError(
-            f"both --steps {request.recipe.steps} and --epochs {request.epochs:g} are given for the length of one run; "
-            "leave one of them out"
-        )
-    if lengths[0] == "COMMANDLINE":
-        request = replace(request, epochs=None)
+    request = replace(request, epochs=check_length(ctx, request.recipe.steps, request.epochs))
     if source_of(ctx, "init") == "COMMANDLINE":
         aside = [name for name in ARCHITECTURE if source_of(ctx, name) == "DEFAULT_MAP"]
         empty: dict[str, Any] = {ARCHITECTURE[name]: () if name == "set" else None for name in aside}
@@ -375,12 +248,3 @@ def _beside_recipe(ctx: typer.Context, request: PretrainRequest) -> PretrainRequ
         recipe = (ctx.default_map or {}).get("set", ())
         request = replace(request, changes=merge_changes(recipe, request.changes))
     return request
-
-
-def _parse_weights(text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise CocaError(f"--weights {text}: give numbers with commas between them, such as 1,1") from None

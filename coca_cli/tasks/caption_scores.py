@@ -59,11 +59,7 @@ def score_captions(
     Raises:
         CocaError: A Java program failed.
     """
-    names = list(candidates)
-    texts = [candidates[name] for name in names] + [text for name in names for text in references[name]]
-    tokens = iter(tokenise(java, texts))
-    written = {name: next(tokens) for name in names}
-    wanted = {name: [next(tokens) for _ in references[name]] for name in names}
+    written, wanted = _tokenised(candidates, references, java)
     sums = {f"BLEU-{n}": (bleu_counts(written, wanted), _bleu_of(n)) for n in range(1, 5)}
     sums["METEOR"] = meteor_statistics(java, list(written.values()), list(wanted.values())), meteor_of
     means = {"ROUGE-L": rouge_scores(written, wanted), "CIDEr": cider_scores(written, wanted)}
@@ -74,14 +70,30 @@ def score_captions(
     values = {m: float(of(prepared[m].sum(axis=0))) for m, (_, of) in sums.items()}
     values |= {m: float(found.mean()) for m, found in known.items()}
     drawn: dict[str, list[Array]] = {metric: [] for metric in values}
-    for counts in _resampled(len(names), seed):
+    for counts in _resampled(len(written), seed):
         for metric, (_, of) in sums.items():
             drawn[metric].append(of(counts @ prepared[metric]))
         for metric, found in known.items():
-            drawn[metric].append(counts @ found / len(names))
+            drawn[metric].append(counts @ found / len(written))
     scores = {metric: _estimate(value, np.concatenate(drawn[metric])) for metric, value in values.items()}
     each = {metric: of(prepared[metric]) for metric, (_, of) in sums.items()} | means
     return CaptionScores(scores, each)
+
+
+def cider_of(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], java: str) -> float:
+    """CIDEr alone, in [0, 10]; arguments as for `score_captions`."""
+    written, wanted = _tokenised(candidates, references, java)
+    return float(cider_scores(written, wanted).mean())
+
+
+def _tokenised(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], java: str
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Candidates and their references, as the scorers take them."""
+    texts = [*candidates.values(), *(text for name in candidates for text in references[name])]
+    tokens = iter(tokenise(java, texts))
+    written = {name: next(tokens) for name in candidates}
+    return written, {name: [next(tokens) for _ in references[name]] for name in candidates}
 
 
 def bleu_counts(written: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> Array:

@@ -102,6 +102,11 @@ def caption_computing(
     return replace(computing, compute=partial(_write_rows, captioner, writing)), facts
 
 
+def write_texts(captioner: Captioner, writing: Writing, pixels: Tensor) -> list[list[ScoredText]]:
+    """The captions of pictures, (B, 3, H, W) uint8, best first."""
+    return captions_in(_write_rows(captioner, writing, pixels), captioner, writing)
+
+
 def captions_in(rows: Tensor, captioner: Captioner, writing: Writing) -> list[list[ScoredText]]:
     """The captions of each row, best first."""
     begun = prompt_words(captioner.tokenizer, writing.prefix, torch.device("cpu")).prompt.tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,11 @@ from coca_cli.media.images import normalise
 from coca_cli.model.baselines import unit_length
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed
+from coca_cli.tasks.caption_scores import cider_of
+from coca_cli.tasks.captioning import Writing, captioner_of, write_texts
 from coca_cli.tasks.embedding import embed_pixels, embed_texts
 from coca_cli.tasks.features import Features
+from coca_cli.tasks.java_scorers import find_java
 from coca_cli.tasks.retrieval import retrieval_ranks, retrieval_scores
 from coca_cli.tasks.zeroshot import build_classifier, evaluate
 from coca_cli.training.losses import summed_caption_loss
@@ -50,10 +53,27 @@ class PairSet:
     border: int = 0
 
 
-EvaluationSet = ZeroShotSet | PairSet
+@dataclass(frozen=True, slots=True)
+class CaptionSet:
+    """Pictures to caption."""
+
+    name: str
+    examples: Sequence[Example]
+    border: int = 0
 
 
-def open_sets(zeroshot: Sequence[str], retrieval: Sequence[str], root: Path, limit: int | None) -> list[EvaluationSet]:
+EvaluationSet = ZeroShotSet | PairSet | CaptionSet
+SAMPLES = 3
+"""Captions shown at each evaluation, of the same pictures each time."""
+
+
+def open_sets(
+    zeroshot: Sequence[str],
+    retrieval: Sequence[str],
+    root: Path,
+    limit: int | None,
+    captions: Sequence[str] = (),
+) -> list[EvaluationSet]:
     """The sets that the user named, found and listed before training begins.
 
     Args:
@@ -61,6 +81,7 @@ def open_sets(zeroshot: Sequence[str], retrieval: Sequence[str], root: Path, lim
         retrieval: Datasets with captions, shards, caption files, tables; see `find_captioned`.
         root: The data root.
         limit: The first so many examples of each.
+        captions: Sets to caption, as those for retrieval.
 
     Raises:
         CocaError: A set is not there, or has no classes or captions.
@@ -71,38 +92,79 @@ def open_sets(zeroshot: Sequence[str], retrieval: Sequence[str], root: Path, lim
         _, examples, _ = select_labelled(dataset, root, None, limit)
         sets.append(ZeroShotSet(name, dataset, examples, select_prompts(dataset, root, None, None)))
     for name in retrieval:
-        found = find_captioned(name, root)
-        captioned = list(itertools.islice((example for example in found.read() if example.texts), limit))
-        if not captioned:
-            raise CocaError(f"no captions to look for in {name}: --eval-retrieval takes pictures with captions")
-        sets.append(PairSet(name, captioned, found.border))
+        sets.append(PairSet(name, *_captioned(name, root, limit, "--eval-retrieval")))
+    for name in captions:
+        one = CaptionSet(name, *_captioned(name, root, limit, "--eval-caption"))
+        if len(one.examples) < 2:
+            raise CocaError(
+                f"{name} has one picture with captions: CIDEr weighs words by the other pictures; take more"
+            )
+        sets.append(one)
     return sets
 
 
-def score(placed: Placed, sets: Sequence[EvaluationSet], workers: int | None = None) -> dict[str, float]:
+def _captioned(name: str, root: Path, limit: int | None, option: str) -> tuple[list[Example], int]:
+    found = find_captioned(name, root)
+    captioned = list(itertools.islice((example for example in found.read() if example.texts), limit))
+    if not captioned:
+        raise CocaError(f"no captions in {name}: {option} takes pictures with captions")
+    return captioned, found.border
+
+
+def score(
+    placed: Placed,
+    sets: Sequence[EvaluationSet],
+    workers: int | None = None,
+    show: Callable[[str], None] = lambda line: None,
+) -> dict[str, float]:
     """All scores by name.
 
     Args:
         placed: A CoCa.
         sets: From `open_sets`.
         workers: Decoding threads.
+        show: Takes lines with a few of the captions that were written.
 
     Returns:
-        In points, 0 to 100; caption losses in nats per token. `score` is their mean: top-1 of each zero-shot set, and
-        the mean of recall at 1, 5 and 10 both ways of each retrieval set.
+        In points, 0 to 100, CIDEr times 100; caption losses in nats per token. `score` is the mean CIDEr where sets are
+        captioned, else the mean of top-1 of each zero-shot set and of recall at 1, 5 and 10 both ways of each retrieval
+        set.
     """
     found: dict[str, float] = {}
     main: list[float] = []
+    ciders: list[float] = []
     for one in sets:
         if isinstance(one, ZeroShotSet):
             scores = _score_zeroshot(placed, one, workers)
             main.append(scores["top-1"])
+        elif isinstance(one, CaptionSet):
+            scores = _score_captions(placed, one, workers, show)
+            ciders.append(scores["CIDEr"])
         else:
             scores = _score_pairs(placed, one, workers)
             recalls = [value for name, value in scores.items() if "recall@" in name]
             main.append(sum(recalls) / len(recalls))
         found |= {f"{one.name} {name}": value for name, value in scores.items()}
+    main = ciders or main
     return {"score": sum(main) / len(main), **found} if main else {}
+
+
+def _score_captions(
+    placed: Placed, one: CaptionSet, workers: int | None, show: Callable[[str], None]
+) -> dict[str, float]:
+    captioner, writing = captioner_of(placed), Writing()
+    written: dict[str, str] = {}
+    references: dict[str, Sequence[str]] = {}
+    stream = batches(
+        one.examples, placed.image, batch_size=BATCH_SIZE, skipped=Skipped(), workers=workers, border=one.border
+    )
+    for batch in stream:
+        for example, texts in zip(batch.examples, write_texts(captioner, writing, batch.pixels), strict=True):
+            written[example.id], references[example.id] = texts[0].text, example.texts
+    names = list(written)
+    for name in names[:: max(1, len(names) // SAMPLES)][:SAMPLES]:
+        show(f"  {name}: {written[name]!r}, by people: {references[name][0]!r}")
+    return {"CIDEr": 100 * cider_of(written, references, find_java(None))}
 
 
 def _score_zeroshot(placed: Placed, one: ZeroShotSet, workers: int | None) -> dict[str, float]:

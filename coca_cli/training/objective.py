@@ -139,7 +139,8 @@ def backward(
     """Add the gradient of the whole batch to the parameters.
 
     With several parts the contrastive loss is still that of the whole batch: a first pass without gradient embeds all
-    of them, the loss gives the gradient of every embedding, a second pass carries it on into the weights.
+    of them, the loss gives the gradient of every embedding, a second pass carries it on into the weights. With a
+    contrastive weight of 0 that loss is only looked at: with several parts as the mean of theirs, without a first pass.
 
     Args:
         objective: As `parallelise` gave it.
@@ -155,7 +156,9 @@ def backward(
     tokens = torch.stack([(part.texts.targets != pad_id).sum() for part in parts]).sum().float()
     tokens = sum_over(tokens, world).clamp(min=1)
     per_token = weights.caption * world.size / tokens
-    if len(parts) == 1:
+    if not weights.contrastive:
+        contrastive, summed = _captions_alone(objective, parts, per_token, world)
+    elif len(parts) == 1:
         encoded: Encoded = objective(*parts[0])
         contrastive = contrastive_loss(encoded.image, encoded.text, encoded.logit_scale, world)
         (weights.contrastive * contrastive + per_token * encoded.caption).backward()  # type: ignore[no-untyped-call]
@@ -175,6 +178,22 @@ def backward(
                 loss.backward()  # type: ignore[no-untyped-call]
             summed += encoded.caption.detach()
     return _over_all(contrastive.detach(), summed, tokens, weights, world)
+
+
+def _captions_alone(
+    objective: nn.Module, parts: Sequence[Part], per_token: Tensor, world: World
+) -> tuple[Tensor, Tensor]:
+    """The gradient of the caption loss; the mean contrastive loss of the parts and the summed caption loss."""
+    contrastive = summed = torch.zeros((), device=parts[0].pixels.device)
+    for index, part in enumerate(parts):
+        with _unsynchronised(objective, quiet=index < len(parts) - 1):
+            encoded: Encoded = objective(*part)
+            (per_token * encoded.caption).backward()  # type: ignore[no-untyped-call]
+        summed = summed + encoded.caption.detach()
+        with torch.no_grad():
+            looked_at = contrastive_loss(encoded.image, encoded.text, encoded.logit_scale, world)
+        contrastive = contrastive + looked_at / len(parts)
+    return contrastive, summed
 
 
 def _embedding_gradients(

@@ -74,6 +74,17 @@ def hidden_matrices(model: nn.Module) -> list[Tensor]:
     ]
 
 
+CONTRASTIVE = ("image.contrastive.", "image.projection.", "text.cls", "text.norm.", "text.projection.", "log_scale")
+"""Parameters that the contrastive embeddings alone depend on."""
+
+
+def freeze_contrastive(model: nn.Module) -> None:
+    """Leave what the caption loss does not reach as it is: weight decay alone would wear it away."""
+    for name, parameter in model.named_parameters():
+        if name.startswith(CONTRASTIVE):
+            parameter.requires_grad_(False)
+
+
 def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
     """Leave parameters as they are.
 

@@ -24,6 +24,8 @@ class PretrainRequest:
         architecture: A preset's name; None for the small default.
         changes: KEY=VALUE changes of its configuration.
         init: A model folder to start from instead of an architecture.
+        model: A model to finetune, by any name that has weights; instead of both.
+        pretrained: Weights of that model, where its name is an architecture's.
         left_aside: Options of a recipe that `init` leaves no room for, and that are not followed.
         image_size: Another picture size than the architecture's or the start's; None for that.
         tokenizer: "clip", a sentencepiece file, or None to learn one from the captions.
@@ -40,7 +42,9 @@ class PretrainRequest:
         keep_checkpoints: Checkpoints that stay.
         eval_zeroshot: Sets to classify while training.
         eval_retrieval: Sets of pairs to retrieve while training.
+        eval_caption: Sets to caption while training; where there are some, the best model is that with the best CIDEr.
         eval_every: Steps between two evaluations; 0 evaluates at the end alone.
+        eval_first: Evaluate before the first step, too, and tell at the end what has become of the scores.
         logs: Further logs.
         overwrite: Replace what is already there.
         resume: Refuse to begin anew.
@@ -58,6 +62,8 @@ class PretrainRequest:
     architecture: str | None = None
     changes: Sequence[str] = ()
     init: Path | None = None
+    model: str | None = None
+    pretrained: str | None = None
     left_aside: Sequence[str] = ()
     image_size: int | None = None
     tokenizer: str | None = None
@@ -74,7 +80,9 @@ class PretrainRequest:
     keep_checkpoints: int = 1
     eval_zeroshot: Sequence[str] = ()
     eval_retrieval: Sequence[str] = ()
+    eval_caption: Sequence[str] = ()
     eval_every: int = 0
+    eval_first: bool = False
     logs: Sequence[LogChoice] = ()
     overwrite: bool = False
     resume: bool = False

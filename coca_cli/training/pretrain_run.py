@@ -79,7 +79,7 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> Trained | None
         make_folder(request.output)
         checkpoint = tell_all(find_start(request) if world.first else None, world)
         prepared = prepare(request, device, checkpoint)
-        sets = open_sets(request.eval_zeroshot, request.eval_retrieval, request.root, request.limit)
+        sets = _sets(request)
         file = open_run_file(request, settings_of(request, prepared), checkpoint) if world.first else None
         if checkpoint is not None and read_facts(checkpoint)["step"] >= prepared.recipe.steps:
             if not tell_all(file and holds_model(request.output, prepared.recipe.steps, file), world):
@@ -103,7 +103,7 @@ def plan_pretrain(request: PretrainRequest) -> str:
     with joined_world(device) as world:
         _check_request(request, world)
         prepared = prepare(request, device, shapes_alone=True)
-        open_sets(request.eval_zeroshot, request.eval_retrieval, request.root, request.limit)
+        _sets(request)
         aside = f"{_left_aside(request)}\n\n" if request.left_aside else ""
         return aside + describe_plan(request, prepared, world) if world.first else ""
 
@@ -173,6 +173,8 @@ class _Run:
         report: StepReport | None = None
         position = Position(list(mixture.taken), mixture.batches)
         try:
+            if self.sets and request.eval_first and not begun_at:
+                self._evaluate(log)
             with stop_requests(self.reporter) as stop:
                 for report, position in train(
                     self.objective,
@@ -280,9 +282,8 @@ class _Run:
             model.load_state_dict(weights)
             model = model.to(self.device).eval()
             tokenizer, name = self.prepared.tokenizer, self.request.output.name
-            found = score(
-                Placed(model, tokenizer, config.image, name, "", self.device, "fp32"), self.sets, self.request.workers
-            )
+            placed = Placed(model, tokenizer, config.image, name, "", self.device, "fp32")
+            found = score(placed, self.sets, self.request.workers, self.reporter.notice)
             assert log is not None
             log.write(self.state.step, found)
             self.reporter.notice(f"step {self.state.step:,}: " + _summary(found))
@@ -293,12 +294,18 @@ class _Run:
         wait_for_all(self.world)
 
 
+def _sets(request: PretrainRequest) -> list[EvaluationSet]:
+    return open_sets(
+        request.eval_zeroshot, request.eval_retrieval, request.root, request.limit, captions=request.eval_caption
+    )
+
+
 def _due(step: int, every: int) -> bool:
     return bool(every) and step % every == 0
 
 
 def _summary(found: Mapping[str, float]) -> str:
-    shown = ("top-1", "recall@10", "caption loss", "caption loss, pictures shuffled")
+    shown = ("CIDEr", "top-1", "recall@10", "caption loss", "caption loss, pictures shuffled")
     return ", ".join(f"{name} {value:.2f}" for name, value in found.items() if name.endswith(shown))
 
 
@@ -328,8 +335,9 @@ def _announce(request: PretrainRequest, prepared: Prepared, reporter: Reporter) 
     parameters = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = "" if trained == parameters else f" ({trained / 1e6:.1f}M trained)"
+    start = request.model or request.init or request.architecture or "coca_tiny"
     reporter.notice(
-        f"model: {request.init or request.architecture or 'coca_tiny'}, {parameters / 1e6:.1f}M parameters{frozen}, "
+        f"model: {start}, {parameters / 1e6:.1f}M parameters{frozen}, "
         f"{model.config.text.vocab_size:,} words, {model.config.image.size} px"
     )
     passes = f" ({recipe.steps * recipe.batch_size / mixture.size:.1f} passes)" if mixture.size else ""

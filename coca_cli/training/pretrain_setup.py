@@ -17,9 +17,9 @@ from coca_cli.datasets.caption_texts import written_texts
 from coca_cli.datasets.example import Example
 from coca_cli.datasets.keep_lists import KeepList, read_keep_list
 from coca_cli.datasets.sources import Source, find_source
-from coca_cli.errors import CocaError
+from coca_cli.errors import BadCheckpoint, CocaError
 from coca_cli.model.architectures import new_model_config
-from coca_cli.model.checkpoint import load_folder
+from coca_cli.model.checkpoint import load, load_folder
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
 from coca_cli.model.placement import choose_precision
@@ -32,7 +32,7 @@ from coca_cli.model.tokenizer import (
 )
 from coca_cli.training.loop import Recipe
 from coca_cli.training.mixture import Feed, Mixture, share_out
-from coca_cli.training.optim import freeze
+from coca_cli.training.optim import freeze, freeze_contrastive
 from coca_cli.training.pretrain_request import PretrainRequest
 
 DEFAULT_ARCHITECTURE = "coca_tiny"
@@ -79,6 +79,8 @@ def prepare(
     torch.manual_seed(recipe.seed)
     model, tokenizer = build_model(request, mixture, checkpoint, shapes_alone=shapes_alone)
     freeze(model, request.freeze)
+    if not recipe.contrastive_weight:
+        freeze_contrastive(model)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise CocaError(
             f"--freeze {' --freeze '.join(request.freeze)} leaves nothing to train; freeze less, such as image alone"
@@ -169,6 +171,11 @@ def build_model(
     Raises:
         CocaError: The architecture, the start or the tokenizer is not usable.
     """
+    if request.model is not None:
+        captioner = load(request.model, request.pretrained, request.image_size)
+        if not isinstance(captioner.model, CoCa) or not isinstance(captioner.tokenizer, TrainedTokenizer):
+            raise BadCheckpoint(f"{captioner.name} is no CoCa: give one with --model")
+        return captioner.model, captioner.tokenizer
     if request.init is not None:
         if request.architecture or request.changes or request.tokenizer or request.vocab_size:
             raise CocaError(
@@ -226,12 +233,13 @@ def settings_of(request: PretrainRequest, prepared: Prepared) -> dict[str, Any]:
         "keep": {str(path): _digest([path]) for path in request.keep},
         "pictures": prepared.mixture.size,
         "limit": request.limit,
-        "init": str(request.init) if request.init else None,
+        "init": request.model or (str(request.init) if request.init else None),
+        "pretrained": request.pretrained,
         "freeze": list(request.freeze),
         "recipe": prepared.recipe.to_dict(),
         "augmentation": asdict(request.augmentation),
         "model": prepared.model.config.to_dict(),
-        "words": None if request.init else _words_wanted(request, _new_config(request)),
+        "words": None if request.init or request.model else _words_wanted(request, _new_config(request)),
         "tokenizer": _tokenizer_digest(prepared.tokenizer),
     }
 
