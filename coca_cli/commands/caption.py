@@ -168,4 +168,4 @@ def caption(
     if captions_file is not None:
         lost = len(done.unreadable)
         left_out = f", {lost:,} {'file' if lost == 1 else 'files'} could not be read" if lost else ""
-        print(f"{captions_file}: captions of {done.files:,} files{left_out}")
+        print(f"{captions_file}: captions of {done.files:,} {'file' if done.files == 1 else 'files'}{left_out}")

@@ -27,7 +27,7 @@ def demo(
     from coca_cli.progress import Reporter
     from coca_cli.reports.tables import render, write_table
     from coca_cli.store import Store
-    from coca_cli.tasks import retrieval_run, zeroshot_run
+    from coca_cli.tasks import caption_eval_run, retrieval_run, zeroshot_run
     from coca_cli.training.demo_recipe import demo_request
     from coca_cli.training.pretrain_run import run_pretrain
 
@@ -35,18 +35,25 @@ def demo(
     digits, scenes = find_dataset("digits"), find_dataset("scenes")
     zeroshot = zeroshot_run.ZeroShotRequest(dataset=digits, root=folder, seed=seed)
     retrieval = retrieval_run.RetrievalRequest(dataset=scenes, root=folder, seed=seed, grid=folder / "retrieval.png")
+    captions = folder / "captions.json"
+    captioning = caption_eval_run.CaptionEvalRequest(dataset=scenes, root=folder, seed=seed, save=captions)
     zeroshot_run.check_request(zeroshot, store)
     chosen = retrieval_run.check_request(retrieval, store)
-    reporter.notice("1 of 3  pretraining on scenes drawn from scanned handwritten digits, with captions")
+    captioned = caption_eval_run.check_request(captioning, store)
+    reporter.notice("1 of 4  pretraining on scenes drawn from scanned handwritten digits, with captions")
     run_pretrain(demo_request(model, seed), reporter)
     placed = place(load(str(model)), "auto", "fp32")
-    reporter.notice("2 of 3  zero-shot classification of handwriting that no training picture shows")
+    reporter.notice("2 of 4  zero-shot classification of handwriting that no training picture shows")
     rows = zeroshot_run.run_zeroshot(zeroshot, placed, store, reporter)
-    reporter.notice("3 of 3  retrieval: captions of new scenes by their pictures, and pictures by their captions")
+    reporter.notice("3 of 4  retrieval: captions of new scenes by their pictures, and pictures by their captions")
     rows += retrieval_run.run_retrieval(retrieval, chosen, placed, store, reporter)
+    reporter.notice("4 of 4  captions of the same new scenes, scored against those that they were drawn from")
+    rows += caption_eval_run.run_caption_eval(captioning, captioned, placed, store, reporter).rows
     for name in ("report.csv", "report.md"):
         write_table(folder / name, rows, "table")
     print(render(rows, "table"), end="")
     print(f"Written: {folder}/report.md, {folder}/report.csv, {folder}/retrieval.png (five captions and the pictures")
-    print(f"found for them), the model in {model}. Next, on pictures of your own,")
-    print("one folder per class: coca eval zeroshot -m coca_ViT-B-32 --pretrained laion2b_s13b_b90k -d folder:PATH")
+    print(f"found for them), {captions} (what the model wrote), the model in {model}.")
+    print("Next, on pictures of your own, one folder per class, or any:")
+    print("  coca eval zeroshot -m coca_ViT-B-32 --pretrained laion2b_s13b_b90k -d folder:PATH")
+    print(f"  coca caption -m {model} PATH")

@@ -204,12 +204,12 @@ def _start(model: str, pretrained: str | None, *, from_scratch: bool) -> dict[st
     """
     from coca_cli.model.architectures import architectures
 
-    named = not Path(model).expanduser().is_dir() and model in architectures()
-    if from_scratch and (not named or pretrained is not None):
+    folder = Path(model).expanduser().is_dir()
+    if from_scratch and (folder or pretrained is not None):
         raise CocaError(f"--from-scratch begins with random weights, but {pretrained or model} has some; leave one out")
     if from_scratch:
         return {"architecture": model}
-    if named and pretrained is None:
+    if not folder and model in architectures() and pretrained is None:
         raise CocaError(
             f"{model} is an architecture, and its weights would be random: give a trained model's folder, or "
             "--pretrained with a tag or file, or say --from-scratch"

@@ -33,9 +33,7 @@ class DecodingCache:
         self.model, self.texts = model, texts
         self.legacy_mask = model.config.text.cls_mask == "legacy"
         self.layers = [cast(MultimodalLayer, layer) for layer in model.decoder.layers]
-        self.pictures = [
-            layer.cross.attention.keys_values(image_tokens, layer.cross.norm_context) for layer in self.layers
-        ]
+        self.pictures = [_looked_at(layer.cross, image_tokens) for layer in self.layers]
         unimodal = [cast(Block, block) for block in model.text.blocks]
         self.length = length
         self.slots = 0  # places that are written
@@ -144,6 +142,12 @@ class _Past:
         keys, values = self.held[:, :, :, :end]
         x = x + attention.attend_few(q, keys, values, mask)
         return x + block.mlp(x, block.norm2) if block.mlp is not None else x
+
+
+def _looked_at(block: Block, image_tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of the image tokens, (B, H, Q, W / H), in one piece: products would copy them at each step."""
+    keys, values = block.attention.keys_values(image_tokens, block.norm_context)
+    return keys.contiguous(), values.contiguous()
 
 
 def _look_at_picture(block: Block, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:

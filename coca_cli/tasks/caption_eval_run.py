@@ -131,7 +131,7 @@ def check_request(request: CaptionEvalRequest, store: Store) -> Chosen:
         )
     if not found:
         raise BadExample(f"{request.captions} has no captions: write some with coca caption")
-    digest = hashlib.sha256(json.dumps(found, ensure_ascii=False).encode()).hexdigest()[:10]
+    digest = hashlib.sha256(json.dumps(found, ensure_ascii=False).encode(errors="backslashreplace")).hexdigest()[:10]
     return Chosen(split, examples, absent, found, Origin(request.captions.name, digest), java)
 
 
@@ -185,8 +185,8 @@ def run_caption_eval(
     )
     saved = None
     if placed is not None:
-        name = "-".join((request.dataset.name, chosen.split, origin.name, settings_hash(settings)))
-        plain = re.sub(r"[^\w.-]+", "_", name)
+        names = (request.dataset.name, chosen.split, origin.name, settings_hash(settings))
+        plain = "-".join(re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:] for name in names)  # names may be paths
         saved = request.save or store.folder / CAPTIONS_FOLDER / f"{plain}.json"
         save_candidates(saved, captions)
     references = {e.id: e.texts for e in chosen.examples if e.id in captions and e.texts}

@@ -111,11 +111,11 @@ def run_caption(request: CaptionRequest, placed: Placed, reporter: Reporter, wor
                 pass
         elif request.output is None:
             for piece in pieces:
-                sys.stdout.write(piece)
+                sys.stdout.write(piece.encode(errors="backslashreplace").decode())
             sys.stdout.flush()
         else:
             target = stack.enter_context(written_whole(request.output))
-            with target.open("w", encoding="utf-8") as out:
+            with target.open("w", encoding="utf-8", errors="backslashreplace") as out:
                 out.writelines(pieces)
     return CaptionsDone(count, skipped.reasons)
 

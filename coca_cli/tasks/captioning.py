@@ -151,7 +151,15 @@ def _written_rows(captioner: Captioner, writing: Writing, pixels: Tensor) -> Ten
     rows = torch.tensor([_flatten(found, writing.decoding) for found in captions])
     if not writing.embed:
         return rows
-    return torch.cat([rows, checked_embeddings(unit_length(features.embedding.float()).cpu())], dim=1)
+    embeddings = features.embedding if images.ndim == 4 else _mean_of_frames(model, features.patches, images.shape[1])
+    return torch.cat([rows, checked_embeddings(unit_length(embeddings.float()).cpu())], dim=1)
+
+
+def _mean_of_frames(model: CoCa, patches: Tensor, frames: int) -> Tensor:
+    """The mean embedding (B, D) of the frames, as `coca embed` has it, from the encoder's output (B, F * N, W)."""
+    of_frames = patches.reshape(len(patches) * frames, -1, patches.shape[-1])
+    embeddings = model.image.pool(of_frames).embedding.float()
+    return embeddings.view(len(patches), frames, -1).mean(dim=1)
 
 
 def _flatten(captions: Sequence[Caption], decoding: Decoding) -> list[float]:

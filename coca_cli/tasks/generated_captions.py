@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from coca_cli.datasets.example import Example
+from coca_cli.datasets.image_folder import is_picture
+from coca_cli.datasets.video_files import is_video
 from coca_cli.errors import BadExample, MissingFile
 from coca_cli.files import written_whole
 from coca_cli.tasks.caption_files import image_number
 
 ID_KEYS = ("image_id", "id", "file", "image", "filename")
 """What may name the picture of a caption, the official name first."""
+NUMBER = re.compile("0|[1-9][0-9]{0,17}")
 NAMED = 3
 FORMS = (
     'COCO\'s results JSON, [{"image_id": 139, "caption": "..."}], or .jsonl or .csv with image_id (or file) and caption'
@@ -65,7 +68,7 @@ def match_candidates(path: Path, candidates: Sequence[Candidate], examples: Sequ
     found: dict[str, str] = {}
     unknown = []
     for candidate in candidates:
-        name = places.get(candidate.key) or places.get(Path(candidate.key).name)
+        name = next((places[key] for key in _keys_of(candidate) if key in places), None)
         if name is None:
             unknown.append(candidate.key)
         elif name in found:
@@ -86,12 +89,22 @@ def save_candidates(path: Path, captions: Mapping[str, str]) -> None:
 
     Args:
         path: The file.
-        captions: id -> caption; ids that are numbers are written as numbers.
+        captions: id -> caption; ids that are numbers are written as numbers, but for those that begin with zeros.
     """
-    rows = [{"image_id": int(name) if name.isdecimal() else name, "caption": text} for name, text in captions.items()]
+    rows = [
+        {"image_id": int(name) if NUMBER.fullmatch(name) else name, "caption": text} for name, text in captions.items()
+    ]
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     with written_whole(path) as file:
-        file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        file.write_text(f"[\n{lines}\n]\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _keys_of(candidate: Candidate) -> Iterator[str]:
+    """What a caption's picture may be called, the most exact name first."""
+    name = Path(candidate.key).name
+    yield from (candidate.key, name)
+    if is_picture(name) or is_video(name):
+        yield str(image_number(name))
 
 
 def _names_of(examples: Sequence[Example]) -> dict[str, str]:
@@ -131,9 +144,6 @@ def _candidate(path: Path, number: int, row: Any) -> Candidate:
         raise BadExample(
             f"caption {number} of {path} is {str(row)[:60]!r}, without a picture's id or words. Give {FORMS}"
         )
-    if isinstance(key, str) and "image_id" not in row:
-        with suppress(ValueError):
-            key = str(image_number(key)) if Path(key).suffix else key
     return Candidate(str(key), text)
 
 

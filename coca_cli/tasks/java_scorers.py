@@ -73,13 +73,14 @@ def tokenise(java: str, captions: Sequence[str]) -> list[str]:
     jar = _jar(TOKENIZER)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "captions.txt"
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="replace")
         command = [java, *_utf8(), "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
         output = _run([*command, "-preserveLines", "-lowerCase", str(file)])
-    tokens = output.split("\n")
-    if len(tokens) < len(lines):
+    tokens = output.split("\n")[:-1]
+    if len(tokens) != len(lines):
         raise CocaError(f"the tokenizer gave {len(tokens)} lines for {len(lines)} captions; try another --java")
-    return [" ".join(word for word in line.split() if word not in PUNCTUATION) for line in tokens[: len(lines)]]
+    # Not split(): a token such as 1 1/2 has a no-break space in it.
+    return [" ".join(word for word in line.rstrip().split(" ") if word not in PUNCTUATION) for line in tokens]
 
 
 def meteor_statistics(java: str, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:

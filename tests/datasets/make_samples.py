@@ -10,6 +10,7 @@ import json
 import pickle
 import struct
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,6 +84,13 @@ FLICKR8K = (
     ("3385593926_d3e9c21170.jpg", "test"),
     ("2903617548_d3e38d7f88.jpg", "val"),
 )
+NOCAPS = {
+    "0013ea2087020901.jpg": "in-domain",
+    "004886b7d043cfef.jpg": "near-domain",
+    "00665e73ab8d17a2.jpg": "out-domain",
+    "0084b71a5d1ffe2c.jpg": "near-domain",
+}
+NOCAPS_TEST = ("0000d67245642c5f.jpg", "00045d609ca3f4eb.jpg")
 MSRVTT = {"video0": "train", "video6513": "validate", "video7010": "test", "video7020": "test", "video9770": "test"}
 MSVD = {
     "mv89psg6zh4_33_46": "train",
@@ -189,6 +197,42 @@ def save_karpathy(folder: Path, dataset: str, pictures: tuple[tuple[str, str], .
     save_text(folder / f"dataset_{dataset}.json", json.dumps(karpathy(dataset, pictures), indent=1))
 
 
+def nocaps(split: str, names: Iterable[str]) -> dict[str, Any]:
+    """The pictures of a split as nocaps lists them, in COCO's form."""
+    return {
+        "info": {"description": "a small sample", "version": "v0.1"},
+        "licenses": [],
+        "images": [
+            {
+                "id": number,
+                "open_images_id": name.removesuffix(".jpg"),
+                "width": SIDE,
+                "height": SIDE,
+                "coco_url": f"https://s3.amazonaws.com/nocaps/{split}/{name}",
+                "date_captured": "2018-11-06 11:04:33",
+                "file_name": name,
+                "license": 0,
+            }
+            for number, name in enumerate(names)
+        ],
+    }
+
+
+def save_nocaps(folder: Path) -> None:
+    """nocaps with two captions for each picture of val, and none of test."""
+    val = nocaps("val", NOCAPS)
+    for picture, domain in zip(val["images"], NOCAPS.values(), strict=True):
+        picture["domain"] = domain
+    texts = [(number, words) for words in ("a drawn square", "colours that flow") for number in range(len(NOCAPS))]
+    val["annotations"] = [
+        {"image_id": number, "id": key, "caption": f"{words}, number {number}."}
+        for key, (number, words) in enumerate(texts)
+    ]
+    save_text(folder / "nocaps_val_4500_captions.json", json.dumps(val, indent=1))
+    save_text(folder / "nocaps_test_image_info.json", json.dumps(nocaps("test", NOCAPS_TEST), indent=1))
+    save_pictures(folder / "images", (*NOCAPS, *NOCAPS_TEST))
+
+
 def save_text(file: Path, text: str) -> None:
     """A text that ends in a line break."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -264,6 +308,7 @@ def main(samples: Path = SAMPLES) -> None:
     save_karpathy(samples / "coco/coco", "coco", COCO)
     save_karpathy(samples / "flickr30k/flickr30k", "flickr30k", FLICKR30K, "flickr30k-images")
     save_karpathy(samples / "flickr8k/flickr8k", "flickr8k", FLICKR8K, "Flicker8k_Dataset")
+    save_nocaps(samples / "nocaps/nocaps")
     save_msrvtt(samples / "msrvtt/msrvtt")
     save_msvd(samples / "msvd/msvd")
 

@@ -59,6 +59,26 @@ def test_the_captions_of_coco(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("more", [{}, {"annotations": []}])
+def test_pictures_whose_captions_are_kept_back(tmp_path: Path, more: dict[str, Any]) -> None:
+    """Files such as COCO's own image_info_test2014.json list the pictures alone."""
+    pictures = [
+        {"id": 300_100, "file_name": "COCO_test2014_000000300100.jpg", "width": 640, "license": 1},
+        {"id": 7, "file_name": "7.jpg", "coco_url": "http://images.cocodataset.org/test2015/7.jpg"},
+    ]
+    file = write(tmp_path / "image_info.json", {"images": pictures, "categories": []} | more)
+    put(tmp_path / "test2014" / "COCO_test2014_000000300100.jpg", tmp_path / "test2015" / "7.jpg")
+
+    assert read_caption_json(file) == [
+        CaptionRecord("300100", "COCO_test2014_000000300100.jpg", (), folder="test2014"),
+        CaptionRecord("7", "7.jpg", (), folder="test2015"),
+    ]
+    assert [(example.media, example.texts) for example in read_captioned(file)] == [
+        ((tmp_path / "test2014" / "COCO_test2014_000000300100.jpg",), ()),
+        ((tmp_path / "test2015" / "7.jpg",), ()),
+    ]
+
+
 def test_the_captions_of_karpathy(tmp_path: Path) -> None:
     file = write(tmp_path / "dataset.json", karpathy(("a.jpg", "train"), ("b.jpg", "test")))
 
@@ -201,6 +221,11 @@ def test_no_picture_says_where_it_looked(tmp_path: Path) -> None:
         ),
         ({"images": ["a.jpg"], "annotations": []}, "images[0] has no 'id' ('a.jpg')"),
         ({"images": [{"file_name": "a"}]}, "images[0] has no 'filename' (only file_name)"),
+        (
+            {"images": [{"id": 1, "file_name": "a"}, {"id": 2}]},
+            "images[1] has no 'file_name' (only id): give the captions of COCO or Karpathy",
+        ),
+        ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}, "lists the picture 1 twice"),
         (karpathy(("a", 3)), "images[0]: its 'split' is '3', a int"),  # type: ignore[arg-type]
         (karpathy(("a", "train"), sentences="one"), "images[0]: its 'sentences' is 'one', a str"),
         (karpathy(("a", "train"), sentences=[{"tokens": []}]), "images[0].sentences has no 'raw' (only tokens)"),

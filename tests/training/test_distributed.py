@@ -14,10 +14,11 @@ from coca_cli.model.checkpoint import load_folder
 from coca_cli.options import Parallel
 from coca_cli.training.distributed import parallelise
 from coca_cli.training.objective import Objective
+from coca_cli.training.optim import CONTRASTIVE
 from coca_cli.world import SINGLE
 from tests.tasks.tiny import tiny_coca
 from tests.training.runs import losses, run_whole, words
-from tests.training.worlds import ALL_WAYS, gradients_alone, gradients_together
+from tests.training.worlds import ALL_WAYS, captions_alone, computed_together, gradients_alone
 
 
 def assert_equal_gradients(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], way: str) -> None:
@@ -26,16 +27,41 @@ def assert_equal_gradients(found: dict[str, torch.Tensor], expected: dict[str, t
         torch.testing.assert_close(found[name], value, atol=1e-5, rtol=0, msg=lambda m, n=name: f"{way} {n}: {m}")
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_loss_and_gradients_are_those_of_one_process(tmp_path: Path, size: int) -> None:
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
+def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """How many processes computed the same batches together, and where they left what came out."""
+    size, folder = request.param, tmp_path_factory.mktemp("together")
+    torch.multiprocessing.spawn(computed_together, (size, str(folder)), nprocs=size)
+    return size, folder
+
+
+def test_loss_and_gradients_are_those_of_one_process(together: tuple[int, Path]) -> None:
+    size, folder = together
     expected = gradients_alone()
     assert expected["gradient image.vit.positions"].abs().max() > 1e-3
     assert expected["gradient log_scale"].abs() > 1e-4
-    torch.multiprocessing.spawn(gradients_together, (size, str(tmp_path)), nprocs=size)
     for way in ALL_WAYS:
         for rank in range(size):
-            found = torch.load(tmp_path / f"{way}-{rank}.pt", weights_only=True)
+            found = torch.load(folder / f"{way}-{rank}.pt", weights_only=True)
             assert_equal_gradients(found, expected, f"{way}, process {rank}")
+
+
+def test_steps_on_captions_alone_are_those_of_one_process(together: tuple[int, Path]) -> None:
+    """And leave on every process what only the embeddings need."""
+    size, folder = together
+    expected, start = captions_alone(), dict(tiny_coca().named_parameters())
+    assert expected["caption loss at step 2"] < expected["caption loss at step 0"] - 0.01
+    assert (expected["decoder.to_vocab.weight"] - start["decoder.to_vocab.weight"]).abs().max() > 1e-3
+    for way in ALL_WAYS:
+        # of several parts the contrastive loss that is looked at is the mean of theirs
+        left_out = "contrastive loss" if way.endswith("2") else "none"
+        right = {name: value for name, value in expected.items() if not name.startswith(left_out)}
+        for rank in range(size):
+            found = torch.load(folder / f"captions-{way}-{rank}.pt", weights_only=True)
+            for name, value in start.items():
+                assert not name.startswith(CONTRASTIVE) or torch.equal(found[name], value), name
+            compared = {name: value for name, value in found.items() if not name.startswith(left_out)}
+            assert_equal_gradients(compared, right, f"{way}, process {rank}")
 
 
 def test_fsdp_alone_is_refused() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from coca_cli.media.images import normalise
 from coca_cli.model.coca import CoCa
 from coca_cli.training.objective import Losses, Objective, Weights, backward, pack_texts
+from coca_cli.training.optim import CONTRASTIVE, freeze_contrastive
 from coca_cli.world import SINGLE
 from tests.tasks.tiny import LetterTokenizer, tiny_coca
 from tests.training.worlds import TEXTS, parts_of
@@ -106,6 +107,95 @@ def test_frozen_weights_get_no_gradient() -> None:
     found = gradients(model)
     assert not any(name.startswith("image.") for name in found)
     assert found["text.embedding.weight"].any()
+
+
+# --- captions alone ---
+
+CAPTIONS_ALONE = Weights(0.0, 3.0)
+WIRINGS = {
+    "cascade": (),
+    "parallel": ("pooler.wiring=parallel",),
+    "shared": ("pooler.wiring=shared", "vision.final_norm=false"),
+    "no queries": ("pooler.queries=0",),
+    "own widths": ("projection=true", "embed_dim=24", "pooler.width=64"),
+}
+
+
+def caption_loss_alone(model: CoCa) -> float:
+    """The caption loss from the model's logits, and 3 times its gradient by autograd."""
+    pixels, tokens = parts_of(model, WHOLE, 1)[0].pixels, LetterTokenizer().encode(TEXTS)
+    logits = model(normalise(pixels, model.config.image), tokens).logits
+    loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=model.pad_id)
+    (CAPTIONS_ALONE.caption * loss).backward()
+    return loss.item()
+
+
+def assert_caption_gradient(wiring: str, parts: int, *, frozen: bool) -> None:
+    model = tiny_coca(0, *WIRINGS[wiring]).train()
+    expected = caption_loss_alone(model)
+    right = gradients(model)
+    assert max(gradient.abs().max() for gradient in right.values()) > 0.1
+    if frozen:
+        freeze_contrastive(model)
+    found = backward(Objective(model), parts_of(model, WHOLE, parts), model.pad_id, CAPTIONS_ALONE, SINGLE)
+    assert found.caption == pytest.approx(expected, abs=1e-5)
+    assert found.total == pytest.approx(3 * expected, abs=1e-5)
+    computed = gradients(model)
+    assert computed.keys() == right.keys() - ({"text.cls"} if frozen else set())
+    for name, gradient in computed.items():
+        torch.testing.assert_close(gradient, right[name], atol=1e-5, rtol=0, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("wiring", WIRINGS)
+@pytest.mark.parametrize("parts", [1, 4])
+def test_captions_alone_have_the_gradient_of_the_caption_loss(wiring: str, parts: int) -> None:
+    assert_caption_gradient(wiring, parts, frozen=False)
+
+
+@pytest.mark.parametrize("wiring", ["cascade", "shared"])
+def test_freezing_what_only_the_embeddings_need_changes_no_gradient(wiring: str) -> None:
+    assert_caption_gradient(wiring, 2, frozen=True)
+
+
+@pytest.mark.parametrize("wiring", WIRINGS)
+def test_captions_alone_reach_all_but_what_only_the_embeddings_need(wiring: str) -> None:
+    """The list of those parameters is complete, and no longer than it should be."""
+    model = tiny_coca(0, *WIRINGS[wiring]).train()
+    backward(Objective(model), parts_of(model, WHOLE, 2), model.pad_id, CAPTIONS_ALONE, SINGLE)
+    reached = {name for name, gradient in gradients(model).items() if gradient.any()}
+    apart = {name for name, _ in model.named_parameters() if name.startswith(CONTRASTIVE)}
+    assert {"text.cls", "text.norm.weight", "log_scale"} < apart
+    assert reached == {name for name, _ in model.named_parameters()} - apart
+
+
+def test_captions_alone_look_at_the_contrastive_loss_of_the_batch() -> None:
+    model = tiny_coca().train()
+    parts = parts_of(model, WHOLE, 1)
+    with_both = backward(Objective(model), parts, model.pad_id, Weights(), SINGLE)
+    assert plainly(model).contrastive == pytest.approx(with_both.contrastive, abs=1e-5)
+    found = backward(Objective(model), parts, model.pad_id, CAPTIONS_ALONE, SINGLE)
+    assert found.contrastive == pytest.approx(with_both.contrastive, abs=1e-6)
+    assert found.total == pytest.approx(3 * found.caption)  # it does not count
+
+
+def test_captions_alone_in_parts_look_at_the_mean_contrastive_loss_of_the_parts() -> None:
+    model = tiny_coca().train()
+    parts = parts_of(model, WHOLE, 4)
+    each = [backward(Objective(model), [part], model.pad_id, Weights(), SINGLE).contrastive for part in parts]
+    found = backward(Objective(model), parts, model.pad_id, CAPTIONS_ALONE, SINGLE)
+    assert found.contrastive == pytest.approx(sum(each) / 4, abs=1e-5)
+    assert max(each) - min(each) > 0.1
+
+
+def test_captions_alone_go_through_the_model_once() -> None:
+    """The contrastive loss of parts takes a pass more."""
+    model = tiny_coca().train()
+    seen = []
+    model.image.register_forward_hook(lambda *_: seen.append(torch.is_grad_enabled()))
+    for weights, passes in ((CAPTIONS_ALONE, [True] * 4), (Weights(), [False] * 4 + [True] * 4)):
+        seen.clear()
+        backward(Objective(model), parts_of(model, WHOLE, 4), model.pad_id, weights, SINGLE)
+        assert seen == passes
 
 
 def test_texts_are_packed_without_their_padding() -> None:

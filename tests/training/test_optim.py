@@ -4,11 +4,14 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from coca_cli.errors import UnknownName
+from coca_cli.model.coca import CoCa
 from coca_cli.options import DecayChoice, OptimizerChoice
-from coca_cli.training.optim import build_optimizer, clip_gradients, freeze, learning_rate_at
+from coca_cli.training.optim import build_optimizer, clip_gradients, freeze, freeze_contrastive, learning_rate_at
+from tests.model.small_models import BUILDS, pictures, small_coca, texts
 from tests.tasks.tiny import tiny_coca
 
 
@@ -208,6 +211,78 @@ def test_a_part_of_a_name_names_nothing() -> None:
 def test_a_mistyped_pattern_is_answered_with_what_is_near() -> None:
     with pytest.raises(UnknownName, match=r"unknown parameters to freeze 'imaeg'\. Did you mean image\?"):
         freeze(tiny_coca(), ["imaeg"])
+
+
+# --- what captions do not reach ---
+
+
+def caption_loss(model: CoCa) -> Tensor:
+    tokens = texts(10, 7, 4)
+    logits = model(pictures(3), tokens).logits
+    return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=0)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_exactly_what_captions_do_not_reach_is_frozen(build: str) -> None:
+    model = small_coca(*BUILDS[build])
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(caption_loss(model), parameters, allow_unused=True)
+    unreached = {name for name, found in zip(names, gradients, strict=True) if found is None or not found.any()}
+    assert {"text.cls", "text.norm.weight", "text.norm.bias", "log_scale"} <= unreached < set(names)
+    freeze_contrastive(model)
+    assert still(model) == unreached
+    assert ("image.contrastive.queries" in unreached) is (model.config.pooler.wiring != "shared")
+    assert ({"image.projection.weight", "text.projection.weight"} <= unreached) is model.config.projection
+
+
+def test_what_was_frozen_before_stays_so() -> None:
+    model = tiny_coca()
+    freeze(model, ["image"])
+    freeze_contrastive(model)
+    assert still(model) >= {name for name, _ in model.named_parameters() if name.startswith("image.")} | {"text.cls"}
+
+
+def steps_on_captions(build: str, choice: OptimizerChoice) -> tuple[CoCa, CoCa]:
+    """A model, and what two long steps on captions with weight decay make of it."""
+    before, model = small_coca(*BUILDS[build]), small_coca(*BUILDS[build])
+    freeze_contrastive(model)
+    optimizer = build_optimizer(model, choice, 0.01, 0.5)
+    for _ in range(2):
+        optimizer.zero_grad()
+        caption_loss(model).backward()
+        optimizer.step()
+    return before, model
+
+
+@pytest.mark.parametrize(
+    ("build", "choice"),
+    [
+        *((build, OptimizerChoice.adafactor) for build in BUILDS),
+        *(("cascade", choice) for choice in OptimizerChoice if choice is not OptimizerChoice.adafactor),
+    ],
+)
+def test_steps_on_captions_leave_the_frozen_bit_for_bit_and_move_all_else(build: str, choice: OptimizerChoice) -> None:
+    before, model = steps_on_captions(build, choice)
+    frozen = still(model)
+    after = dict(model.named_parameters())
+    assert {name for name, value in before.named_parameters() if torch.equal(value, after[name])} == frozen
+    assert frozen
+
+
+@pytest.mark.parametrize("build", ["cascade", "parallel, own widths", "shared, own widths"])
+def test_steps_on_captions_leave_the_heads_of_the_embeddings_alone(build: str) -> None:
+    """The same features, before and after, become the same embeddings."""
+    before, model = steps_on_captions(build, OptimizerChoice.adamw)
+    hidden = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(model.text._pool(hidden), before.text._pool(hidden))
+    assert torch.equal(model.logit_scale, before.logit_scale)
+    pooled = torch.randn(3, model.config.pooler.width, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(model.image.projection(pooled), before.image.projection(pooled))
+    if model.image.contrastive is not None and before.image.contrastive is not None:
+        width = model.config.vision.width if model.image.parallel else model.config.pooler.width
+        seen = torch.randn(3, 5, width, generator=torch.Generator().manual_seed(3))
+        assert torch.equal(model.image.contrastive(seen), before.image.contrastive(seen))
+    assert not torch.equal(model.embed_text(texts(5)), before.embed_text(texts(5)))  # the layers below them are trained
 
 
 # --- clipping ---

@@ -604,6 +604,24 @@ def test_scores_stand_in_the_metrics_and_the_best_model_is_kept(
     assert not torch.equal(best["text.embedding.weight"], last["text.embedding.weight"])
 
 
+def test_a_set_to_caption_gives_cider_that_chooses_the_best_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    evaluate = ("--eval-caption", "scenes", "--eval-zeroshot", "digits", "--eval-every", 1)
+    assert pretrain(output, *evaluate, "--limit", 8) == 0
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    found = [line for line in lines if "score" in line]
+    assert [line["step"] for line in found] == [1, 2]  # not before the first step, as finetuning does
+    assert all(line["score"] == line["scenes CIDEr"] for line in found)
+    assert all("digits top-1" in line for line in found)
+    err = capsys.readouterr().err.replace("\n", " ")
+    assert err.count(", by people: '") == 6  # three captions each time
+    assert f"scenes CIDEr {found[1]['scenes CIDEr']:.2f}" in err
+    best = max(found, key=lambda line: line["score"])
+    assert words_of(output / "best" / "config.json")["trained"]["steps"] == best["step"]
+
+
 def test_without_a_number_of_steps_the_model_is_scored_at_the_end(trained: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     assert pretrain(output, "--eval-zeroshot", "digits", "--quiet") == 0
@@ -929,7 +947,8 @@ def test_a_dry_run_meets_the_same_mistakes(tmp_path: Path, capsys: pytest.Captur
     for more, message in (
         (("--batch-size", 33), "32 training pictures do not fill one batch of 33"),
         (("--accumulate", 3), "cannot be cut into 1 processes x 3 parts"),
-        (("--eval-retrieval", "digits"), "no captions to look for in digits"),
+        (("--eval-retrieval", "digits"), "no captions in digits: --eval-retrieval takes pictures with captions"),
+        (("--eval-caption", "digits"), "no captions in digits: --eval-caption takes pictures with captions"),
     ):
         assert message in refused(capsys, pretrain(tmp_path / "run", "--dry-run", *more))
 

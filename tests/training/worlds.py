@@ -15,7 +15,7 @@ from coca_cli.model.coca import CoCa
 from coca_cli.options import Parallel
 from coca_cli.training.distributed import average_whole_gradients, parallelise
 from coca_cli.training.objective import Objective, Part, Weights, backward, pack_texts
-from coca_cli.training.optim import clip_gradients
+from coca_cli.training.optim import clip_gradients, freeze_contrastive
 from coca_cli.world import SINGLE, World, joined_world
 from tests.tasks.tiny import LetterTokenizer, tiny_coca
 
@@ -39,6 +39,11 @@ def gradients_alone() -> dict[str, Tensor]:
     return _gradients(tiny_coca().train(), Parallel.ddp, SINGLE, 1)
 
 
+def captions_alone() -> dict[str, Tensor]:
+    """Losses and weights after steps on captions alone, by one process with the whole batch."""
+    return _steps_on_captions(Parallel.ddp, SINGLE, 1)
+
+
 @contextmanager
 def one_of(rank: int, size: int, folder: str) -> Iterator[World]:
     """This process as one of several, which meet by the name of their folder."""
@@ -49,13 +54,35 @@ def one_of(rank: int, size: int, folder: str) -> Iterator[World]:
         yield world
 
 
-def gradients_together(rank: int, size: int, folder: str) -> None:
-    """The same in every way of sharing, into a file per way."""
+def computed_together(rank: int, size: int, folder: str) -> None:
+    """What `gradients_alone` and `captions_alone` compute, in every way of sharing, into two files per way."""
     with one_of(rank, size, folder) as world:
         for way in ALL_WAYS:
             how, parts = way.split("-")
             found = _gradients(tiny_coca().train(), Parallel(how), world, int(parts))
             torch.save(found, Path(folder) / f"{way}-{rank}.pt")
+            steps = _steps_on_captions(Parallel(how), world, int(parts))
+            torch.save(steps, Path(folder) / f"captions-{way}-{rank}.pt")
+
+
+def _steps_on_captions(how: Parallel, world: World, count: int) -> dict[str, Tensor]:
+    model = tiny_coca().train()
+    freeze_contrastive(model)
+    objective = parallelise(Objective(model), model, how, world, CPU)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)
+    rows = len(TEXTS) // world.size
+    parts = parts_of(model, slice(world.rank * rows, (world.rank + 1) * rows), count)
+    found: dict[str, Tensor] = {}
+    for step in range(3):
+        optimizer.zero_grad()
+        losses = backward(objective, parts, model.pad_id, Weights(0, 1), world)
+        average_whole_gradients(model, how, world)
+        clip_gradients(model, 1.0)
+        optimizer.step()
+        found |= {f"{name} loss at step {step}": torch.tensor(value) for name, value in losses._asdict().items()}
+    for name, parameter in model.named_parameters():
+        found[name] = (parameter.full_tensor() if isinstance(parameter, DTensor) else parameter).detach().clone()
+    return found
 
 
 def _gradients(model: CoCa, how: Parallel, world: World, count: int) -> dict[str, Tensor]:
