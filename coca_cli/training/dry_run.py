@@ -95,7 +95,7 @@ def _model(request: PretrainRequest, prepared: Prepared, world: World) -> Table:
     table = Table("part", "size", title="Model and memory of one process", title_justify="left", show_header=False)
     total = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    table.add_row("architecture", escape(str(request.init or request.architecture or "coca_tiny")))
+    table.add_row("architecture", escape(request.start))
     table.add_row("parameters", f"{total:,}" + (f", {trained:,} of them trained" if trained < total else ""))
     config = model.config
     table.add_row("pictures", f"{config.image.size} px, patches of {config.vision.patch_size}")
@@ -145,8 +145,9 @@ def _schedule(request: PretrainRequest, prepared: Prepared, world: World) -> Tab
         table.add_row(f"rate at step {step + 1:,}", f"{rate:.2e}")
     every = f"every {request.save_every:,} steps and at the end" if request.save_every else "at the end"
     table.add_row("saved", f"{every}, in {escape(str(request.output))}")
-    sets = [*request.eval_zeroshot, *request.eval_retrieval]
+    sets = [*request.eval_caption, *request.eval_zeroshot, *request.eval_retrieval]
     if sets:
         every = f"every {request.eval_every:,} steps and at the end" if request.eval_every else "at the end"
+        every = f"before the first step, {every}" if request.eval_first else every
         table.add_row("evaluated", f"{every}: {escape(', '.join(sets))}")
     return table

@@ -90,3 +90,8 @@ class PretrainRequest:
     limit: int | None = None
     workers: int | None = None
     strict: bool = False
+
+    @property
+    def start(self) -> str:
+        """What the weights come from, in the user's word."""
+        return str(self.model or self.init or self.architecture or "coca_tiny")

@@ -335,9 +335,8 @@ def _announce(request: PretrainRequest, prepared: Prepared, reporter: Reporter) 
     parameters = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = "" if trained == parameters else f" ({trained / 1e6:.1f}M trained)"
-    start = request.model or request.init or request.architecture or "coca_tiny"
     reporter.notice(
-        f"model: {start}, {parameters / 1e6:.1f}M parameters{frozen}, "
+        f"model: {request.start}, {parameters / 1e6:.1f}M parameters{frozen}, "
         f"{model.config.text.vocab_size:,} words, {model.config.image.size} px"
     )
     passes = f" ({recipe.steps * recipe.batch_size / mixture.size:.1f} passes)" if mixture.size else ""

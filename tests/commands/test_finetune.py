@@ -384,7 +384,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     finetune: Finetune, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "train", lambda *_: pytest.fail("trained"))
-    assert finetune(tmp_path / "run", "--dry-run") == 0
+    assert finetune(tmp_path / "run", "--dry-run", "--eval-caption", "scenes") == 0
     out, err = capsys.readouterr()
     for words in (
         "the dog is red",
@@ -392,6 +392,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
         "2 of 6 pairs",
         "adafactor, weight decay 0.1, clip 1",
         "0 contrastive + 1 caption",
+        "before the first step, at the end: scenes",
+        "writer",
     ):
         assert words in out, words
     assert err == ""

@@ -38,7 +38,13 @@ SETTINGS = {"prompts": {"class_names": ("cat", "dog"), "templates": ("a {c}.",)}
 
 def evaluation() -> Evaluation:
     return Evaluation(
-        task="zeroshot", dataset=DATASET, split="val", placed=tiny_placed(), settings=SETTINGS, seed=5, started=0.0
+        task="zeroshot",
+        dataset=DATASET,
+        split="val",
+        origin=tiny_placed().origin,
+        settings=SETTINGS,
+        seed=5,
+        started=0.0,
     )
 
 

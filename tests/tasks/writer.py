@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from coca_cli.datasets.scenes import draw_scene
 from coca_cli.model.checkpoint import save_folder
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import tiny_config
@@ -15,13 +15,20 @@ from coca_cli.model.placement import Placed
 from coca_cli.model.tokenizer import SentencePieceTokenizer, train_sentencepiece
 
 CONTEXT = 24
+WORDS = (
+    *("a", "small", "large", "red", "orange", "yellow", "green", "blue", "purple", "white", "black", "digit", "zero"),
+    *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "on", "the", "left", "of", "dark"),
+    *("background", "at", "bottom", "right", "in", "centre", "and", "nothing", "else", "near", "top"),
+)
+"""Such as the captions of the built-in scenes are made of."""
 
 
 @cache
 def word_tokenizer() -> SentencePieceTokenizer:
-    """Trained on a few dozen captions of the built-in scenes."""
-    captions = [text for number in range(20) for text in draw_scene("train", number).captions]
-    return SentencePieceTokenizer(train_sentencepiece(captions, 150), context=CONTEXT)
+    """Trained on sentences in which the words come in any order, so that its pieces are words."""
+    dice = random.Random(0)
+    captions = [" ".join(dice.choices(WORDS, k=8)) for _ in range(300)]
+    return SentencePieceTokenizer(train_sentencepiece(captions, 75), context=CONTEXT)
 
 
 def writer_coca(seed: int = 0) -> CoCa:
