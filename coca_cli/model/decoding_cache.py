@@ -107,6 +107,7 @@ class DecodingCache:
         positions = text.positions[first : first + 1] if growing else text.positions[:rows]
         room = self.slots + rows + (0 if growing else (self.length - rows) * self.texts)
         x = text.embedding(tokens) + positions
+        visible, places = (_additive(mask, x.dtype) for mask in (visible, places))  # once, not in every layer
         for block, past in zip(text.blocks, self.past, strict=True):
             x = past.extend(cast(Block, block), x, visible, self.slots, room)
         for layer, past, (k, v) in zip(self.layers, self.own_past, self.pictures, strict=True):
@@ -131,7 +132,7 @@ class _Past:
         self.held = self.held[:, rows]
 
     def extend(self, block: Block, x: Tensor, mask: Tensor, start: int, room: int) -> Tensor:
-        """The block on the next R places, (B, R, W) -> (B, R, W); mask (B, 1, R, S) with S = start + R."""
+        """The block on the next R places, (B, R, W) -> (B, R, W); additive mask (B, 1, R, S) with S = start + R."""
         attention, end = block.attention, start + x.shape[1]
         q, k, v = (attention.split_heads(p) for p in norm_linear(x, block.norm1, attention.qkv).chunk(3, dim=-1))
         if self.held.shape[3] < end:
@@ -140,8 +141,13 @@ class _Past:
             self.held = more
         self.held[0, :, :, start:end], self.held[1, :, :, start:end] = k, v
         keys, values = self.held[:, :, :, :end]
-        x = x + attention.attend_few(q, keys, values, mask)
+        x = x + attention.attend(q, keys, values, mask)
         return x + block.mlp(x, block.norm2) if block.mlp is not None else x
+
+
+def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What attention adds to its scores: 0 where the mask is True, else -inf."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
 def _looked_at(block: Block, image_tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,5 +160,5 @@ def _look_at_picture(block: Block, x: Tensor, keys: Tensor, values: Tensor) -> T
     """Cross-attention of the texts of each picture, (B, R, W), to the picture's keys and values (B, H, Q, W / H)."""
     attention: Attention = block.attention
     q = attention.split_heads(norm_linear(x, block.norm1, attention.q))
-    x = x + attention.attend_few(q, keys, values)
+    x = x + attention.attend(q, keys, values)
     return x + block.mlp(x, block.norm2) if block.mlp is not None else x

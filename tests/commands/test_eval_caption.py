@@ -391,7 +391,7 @@ def test_where_captions_are_kept_back_a_file_is_written_and_nothing_scored(
         (["-d", "scenes", "-m", "{model}", "--split", "tset"], "unknown split of scenes"),
         (["-d", "scenes", "-m", "{model}", "--java", "nonsense"], "--java nonsense: no such program; leave --java out"),
         (["-d", "scenes", "-m", "{model}", "--min-length", "9"], "--min-length 9 is above --max-length 8"),
-        (["-d", "secnes", "-m", "{model}"], "unknown dataset"),
+        (["-d", "sceens", "-m", "{model}"], "unknown dataset"),
         (["-d", "nocaps", "-m", "{model}", "--data-root", "nowhere"], "nowhere"),
     ],
 )

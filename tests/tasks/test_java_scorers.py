@@ -120,12 +120,19 @@ def test_line_separators_shift_no_other_caption_as_they_do_in_pycocoevalcap(
 def test_alignments_count_what_matches(quick_meteor: Path) -> None:
     before = files_below(PACKAGE)
     candidates = ["a dog runs", "", "the cats run", "the big dog", "öl", "no match"]
-    references = [["two buses", "a dog runs fast"], ["a bus"], ["a cat run"], ["a large dog"], ["öl"], ["a bus ||| b"]]
+    references = [
+        ["two buses", "a dog runs fast"],
+        ["a bus"],
+        ["a cat run"],
+        ["a large dog"],
+        ["öl"],
+        ["a bus ||| no match"],
+    ]
     found = meteor_statistics(find_java(None), candidates, references)
     assert found.shape == (6, METEOR_STATISTICS)
     assert found[:, 0].tolist() == [3, 0, 3, 3, 1, 2]  # words of the candidate
-    assert found[:5, 1].tolist() == [4, 2, 3, 3, 1]  # and of the reference that fits it best
-    assert found[:, 21].tolist() == [3, 0, 2, 3, 1, 0]  # of which match
+    assert found[:, 1].tolist() == [4, 2, 3, 3, 1, 4]  # and of the reference that fits it best
+    assert found[:, 21].tolist() == [3, 0, 2, 3, 1, 2]  # of which match
     content = found[:, 4:20:4]  # of the candidate by matcher: exact, stem, synonym, paraphrase
     assert content[0].tolist() == [2, 0, 0, 0]
     assert content[2].tolist() == [1, 1, 0, 0]
