@@ -5,7 +5,7 @@ What: 16 photographs, coca_ViT-B-32 with the same random weights on both sides, 
 it runs beside this environment with an older one:
 
     pip install --target theirs 'transformers==4.49.0'
-    python benchmarks/captions.py --transformers theirs [--rounds 3] [--pictures FOLDER]
+    python benchmarks/captions.py --transformers theirs [--rounds 3] [--pictures FOLDER] [--count 16]
 
 First the captions are compared: in fp32 they must be the same, token by token; of bf16 the share of equal captions is
 printed. Then each side runs in a process of its own, in turn, from pixels to tokens, so that its peak memory can be
@@ -35,20 +35,20 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-MODEL, SIZE, COUNT = "coca_ViT-B-32", 224, 16
+MODEL, SIZE = "coca_ViT-B-32", 224
 SIDES = ("open_clip", "coca fp32", "coca bf16", "coca fp32, no cache")
 
 
-def photographs(folder: Path | None) -> Tensor:
-    """(16, 3, 224, 224) uint8: the first pictures of a folder, or crops of scikit-learn's two photographs."""
+def photographs(folder: Path | None, count: int) -> Tensor:
+    """(count, 3, 224, 224) uint8: the first pictures of a folder, or crops of scikit-learn's two photographs."""
     if folder is not None:
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))[:COUNT]
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))[:count]
         pictures = [Image.open(file).convert("RGB").resize((SIZE, SIZE)) for file in files]
     else:
         whole = [Image.fromarray(array) for array in load_sample_images().images]
-        corners = [(x, y) for x in range(0, 416, 110) for y in (0, 200)]
-        pictures = [picture.crop((x, y, x + SIZE, y + SIZE)) for picture in whole for x, y in corners]
-    assert len(pictures) == COUNT, f"{len(pictures)} pictures, {COUNT} are wanted"
+        corners = [(x, y) for x in range(0, 416, 830 // count + 1) for y in (0, 200)]
+        pictures = [picture.crop((x, y, x + SIZE, y + SIZE)) for x, y in corners for picture in whole][:count]
+    assert len(pictures) == count, f"{len(pictures)} pictures, {count} are wanted"
     return torch.from_numpy(np.stack([np.asarray(p).transpose(2, 0, 1) for p in pictures]))
 
 
@@ -69,9 +69,9 @@ def normalised(pixels: Tensor) -> Tensor:
     return (pixels / 255 - mean) / std
 
 
-def run_side(side: str, pictures: Path | None) -> dict[str, Any]:
+def run_side(side: str, pictures: Path | None, count: int) -> dict[str, Any]:
     """In a process of its own: a caption to warm up, then all; seconds, tokens and peak memory."""
-    pixels = photographs(pictures)
+    pixels = photographs(pictures, count)
     if side == "open_clip":
         model = their_model()
 
@@ -123,7 +123,7 @@ def in_process(side: str, options: argparse.Namespace) -> dict[str, Any]:
     environment = dict(os.environ)
     if side == "open_clip":
         environment["PYTHONPATH"] = str(options.transformers.resolve())
-    command = [sys.executable, "-W", "ignore", __file__, "--side", side]
+    command = [sys.executable, "-W", "ignore", __file__, "--side", side, "--count", str(options.count)]
     command += ["--pictures", str(options.pictures)] if options.pictures else []
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -142,13 +142,15 @@ def same(ours: list[list[int]], theirs: list[list[int]], end: int = 49407) -> in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transformers", type=Path, help="a folder with transformers 4.49")
-    parser.add_argument("--pictures", type=Path, help="a folder with 16 pictures")
+    parser.add_argument("--pictures", type=Path, help="a folder with so many pictures")
+    parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        print(json.dumps(run_side(options.side, options.pictures)))
+        print(json.dumps(run_side(options.side, options.pictures, options.count)))
         return
+    count = options.count
     sides = SIDES if options.transformers else SIDES[1:]
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for _ in range(options.rounds):
@@ -156,15 +158,15 @@ def main() -> None:
             runs[side].append(in_process(side, options))
     tokens = {side: found[0]["tokens"] for side, found in runs.items()}
     wanted = tokens[sides[0]]
-    assert same(tokens["coca fp32"], wanted) == COUNT, "captions differ in fp32"
-    assert same(tokens["coca fp32, no cache"], wanted) == COUNT, "captions without a cache differ"
+    assert same(tokens["coca fp32"], wanted) == count, "captions differ in fp32"
+    assert same(tokens["coca fp32, no cache"], wanted) == count, "captions without a cache differ"
     different = len({tuple(row) for row in wanted})
-    print(f"equal captions: fp32 {COUNT} of {COUNT}, bf16 {same(tokens['coca bf16'], wanted)}; {different} differ")
+    print(f"equal captions: fp32 {count} of {count}, bf16 {same(tokens['coca bf16'], wanted)}; {different} differ")
     medians = {side: statistics.median(run["seconds"] for run in found) for side, found in runs.items()}
     peaks = {side: max(run["peak"] for run in found) for side, found in runs.items()}
     for side, found in runs.items():
         listed = ", ".join(f"{run['seconds']:.2f}" for run in found)
-        print(f"{side:20} {medians[side] / COUNT:8.3f} s a caption  {peaks[side] / 2**30:5.2f} GiB  (s: {listed})")
+        print(f"{side:20} {medians[side] / count:8.3f} s a caption  {peaks[side] / 2**30:5.2f} GiB  (s: {listed})")
     ratios = {f"{slow} / {fast}": medians[slow] / medians[fast] for slow in sides for fast in sides[:3] if slow != fast}
     for name, ratio in ratios.items():
         if name.startswith(("open_clip", "coca fp32, no cache / coca fp32")):
@@ -174,7 +176,7 @@ def main() -> None:
             {
                 "benchmark": "captions",
                 "model": MODEL,
-                "pictures": COUNT,
+                "pictures": count,
                 "seconds": {side: [run["seconds"] for run in found] for side, found in runs.items()},
                 "peak": peaks,
                 "equal_bf16": same(tokens["coca bf16"], wanted),

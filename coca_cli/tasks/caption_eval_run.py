@@ -19,7 +19,7 @@ from coca_cli.model.placement import Origin, Placed
 from coca_cli.progress import Reporter
 from coca_cli.results import Result, settings_hash
 from coca_cli.store import Store
-from coca_cli.tasks.caption_scores import score_captions
+from coca_cli.tasks.caption_scores import measure_captions, scores_of
 from coca_cli.tasks.captioning import Writing, caption_computing, captioner_of, captions_in
 from coca_cli.tasks.feature_store import FeatureStore
 from coca_cli.tasks.features import Outcome, features_of
@@ -121,7 +121,7 @@ def check_request(request: CaptionEvalRequest, store: Store) -> Chosen:
         examples = list(dataset.read(request.root, split))[: request.limit]
     if request.captions is None:
         return Chosen(split, examples, absent, None, None, java)
-    found = match_candidates(request.captions, read_candidates(request.captions), examples)
+    found = _match(request, split, examples)
     lacking = [example.id for example in examples if example.id not in found]
     if lacking and not request.partial:
         raise BadExample(
@@ -133,6 +133,20 @@ def check_request(request: CaptionEvalRequest, store: Store) -> Chosen:
         raise BadExample(f"{request.captions} has no captions: write some with coca caption")
     digest = hashlib.sha256(json.dumps(found, ensure_ascii=False).encode(errors="backslashreplace")).hexdigest()[:10]
     return Chosen(split, examples, absent, found, Origin(request.captions.name, digest), java)
+
+
+def _match(request: CaptionEvalRequest, split: str, examples: Sequence[Example]) -> dict[str, str]:
+    """The captions of the file that are about these pictures; it may speak of others of the split, too."""
+    assert request.captions is not None
+    everything = list(request.dataset.read(request.root, split))
+    found = match_candidates(request.captions, read_candidates(request.captions), everything)
+    bare = [example.id for example in everything if example.id in found and not example.texts]
+    if bare:
+        raise BadExample(
+            f"{request.captions} has captions for {len(bare):,} pictures of {request.dataset.name} {split} of which "
+            f"there are none by people to compare with, such as {', '.join(bare[:NAMED])}: drop them"
+        )
+    return {example.id: found[example.id] for example in examples if example.id in found}
 
 
 def run_caption_eval(
@@ -185,7 +199,7 @@ def run_caption_eval(
     )
     saved = None
     if placed is not None:
-        names = (request.dataset.name, chosen.split, origin.name, settings_hash(settings))
+        names = (request.dataset.name, chosen.split, origin.name, origin.checkpoint, settings_hash(settings))
         plain = "-".join(re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:] for name in names)  # names may be paths
         saved = request.save or store.folder / CAPTIONS_FOLDER / f"{plain}.json"
         save_candidates(saved, captions)
@@ -245,21 +259,20 @@ def _score(
     references: Mapping[str, Sequence[str]],
 ) -> tuple[dict[str, Estimate], dict[str, int]]:
     """The scores of all pictures and of each group of them, and how many pictures these are of."""
+    if len(references) < 2:
+        raise CocaError("one picture alone cannot be scored: CIDEr weighs words by the other pictures; take more")
     groups = {"": [e.id for e in chosen.examples]}
     for example in chosen.examples:
         if example.group:
             groups.setdefault(f"{example.group} ", []).append(example.id)
+    measured = measure_captions({name: captions[name] for name in references}, references, chosen.java)
     scores: dict[str, Estimate] = {}
     counts: dict[str, int] = {}
     for prefix, members in groups.items():
         names = [name for name in members if name in references]
         if len(names) < 2 and prefix:
             continue
-        if len(names) < 2:
-            raise CocaError("one picture alone cannot be scored: CIDEr weighs words by the other pictures; take more")
-        found = score_captions(
-            {name: captions[name] for name in names}, references, chosen.java, seed=request.seed
-        ).scores
+        found = scores_of(measured.part(names), seed=request.seed).scores
         for metric in ORDER:
             if metric in found:
                 scores[f"{prefix}{metric}"], counts[f"{prefix}{metric}"] = found[metric], len(names)

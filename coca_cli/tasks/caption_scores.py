@@ -41,43 +41,90 @@ class CaptionScores(NamedTuple):
     each: dict[str, Array]
 
 
-def score_captions(
-    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], java: str, *, seed: int = 0
-) -> CaptionScores:
-    """All scores that can be had.
+class Measured(NamedTuple):
+    """What the scorers say of each of n captions, before it is added up.
+
+    Attributes:
+        written: id -> tokenised caption.
+        wanted: id -> tokenised references.
+        counts: (n, 10) of BLEU, see `bleu_counts`.
+        alignments: (n, 23) of METEOR, see `meteor_statistics`.
+        means: ROUGE-L and, where it is there, SPICE: (n,) each; what is NaN counts as 0.
+    """
+
+    written: dict[str, str]
+    wanted: dict[str, list[str]]
+    counts: Array
+    alignments: Array
+    means: dict[str, Array]
+
+    def part(self, names: Sequence[str]) -> Measured:
+        """The same of some of the captions."""
+        place = {name: row for row, name in enumerate(self.written)}
+        rows = [place[name] for name in names]
+        return Measured(
+            {name: self.written[name] for name in names},
+            {name: self.wanted[name] for name in names},
+            self.counts[rows],
+            self.alignments[rows],
+            {metric: values[rows] for metric, values in self.means.items()},
+        )
+
+
+def measure_captions(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], java: str) -> Measured:
+    """Everything that must be computed once per caption.
 
     Args:
         candidates: id -> caption, at least one.
         references: id -> captions by people, at least one of each candidate.
         java: From `find_java`.
-        seed: Of the bootstrap.
-
-    Returns:
-        The interval of each score is that of 1,000 samples of the pictures with replacement, the document frequencies
-        of CIDEr being those of all pictures.
 
     Raises:
         CocaError: A Java program failed.
     """
     written, wanted = _tokenised(candidates, references, java)
-    sums = {f"BLEU-{n}": (bleu_counts(written, wanted), _bleu_of(n)) for n in range(1, 5)}
-    sums["METEOR"] = meteor_statistics(java, list(written.values()), list(wanted.values())), meteor_of
-    means = {"ROUGE-L": rouge_scores(written, wanted), "CIDEr": cider_scores(written, wanted)}
+    alignments = meteor_statistics(java, list(written.values()), list(wanted.values()))
+    means = {"ROUGE-L": rouge_scores(written, wanted)}
     if spice_is_there():
         means["SPICE"] = spice_scores(java, written, wanted)
-    prepared = {m: without_whole_chunks(found) if m == "METEOR" else found for m, (found, _) in sums.items()}
-    known = {m: np.nan_to_num(values) for m, values in means.items()}  # SPICE has none where nothing could be parsed
-    values = {m: float(of(prepared[m].sum(axis=0))) for m, (_, of) in sums.items()}
-    values |= {m: float(found.mean()) for m, found in known.items()}
+    return Measured(written, wanted, bleu_counts(written, wanted), without_whole_chunks(alignments), means)
+
+
+def scores_of(measured: Measured, *, seed: int = 0) -> CaptionScores:
+    """The scores of a set, or of a part of one as a set of its own.
+
+    Args:
+        measured: From `measure_captions`.
+        seed: Of the bootstrap.
+
+    Returns:
+        The interval of each score is that of 1,000 samples of the pictures with replacement, the document frequencies
+        of CIDEr being those of all pictures that are given.
+    """
+    n = len(measured.written)
+    sums: dict[str, tuple[Array, Callable[[Array], Array]]] = {
+        f"BLEU-{order}": (measured.counts, _bleu_of(order)) for order in range(1, 5)
+    }
+    sums["METEOR"] = measured.alignments, meteor_of
+    means = measured.means | {"CIDEr": cider_scores(measured.written, measured.wanted)}
+    known = {metric: np.nan_to_num(values) for metric, values in means.items()}
+    values = {metric: float(of(found.sum(axis=0))) for metric, (found, of) in sums.items()}
+    values |= {metric: float(found.mean()) for metric, found in known.items()}
     drawn: dict[str, list[Array]] = {metric: [] for metric in values}
-    for counts in _resampled(len(written), seed):
-        for metric, (_, of) in sums.items():
-            drawn[metric].append(of(counts @ prepared[metric]))
-        for metric, found in known.items():
-            drawn[metric].append(counts @ found / len(written))
+    for counts in _resampled(n, seed):
+        for metric, (found, of) in sums.items():
+            drawn[metric].append(of(counts @ found))
+        for metric, each in known.items():
+            drawn[metric].append(counts @ each / n)
     scores = {metric: _estimate(value, np.concatenate(drawn[metric])) for metric, value in values.items()}
-    each = {metric: of(prepared[metric]) for metric, (_, of) in sums.items()} | means
-    return CaptionScores(scores, each)
+    return CaptionScores(scores, {metric: of(found) for metric, (found, of) in sums.items()} | means)
+
+
+def score_captions(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], java: str, *, seed: int = 0
+) -> CaptionScores:
+    """All scores that can be had; arguments and errors as for `measure_captions` and `scores_of`."""
+    return scores_of(measure_captions(candidates, references, java), seed=seed)
 
 
 def cider_of(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], java: str) -> float:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from coca_cli.datasets.scenes import draw_scene
 from coca_cli.model.coca import CoCa
@@ -76,14 +77,22 @@ def no_java(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """What was scored, in place of Java programs."""
     asked: list[dict[str, str]] = []
 
-    def score(
-        candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], java: str, *, seed: int
-    ) -> CaptionScores:
-        asked.append(dict(candidates))
+    class Asked(NamedTuple):
+        candidates: dict[str, str]
+
+        def part(self, names: Sequence[str]) -> Asked:
+            return Asked({name: self.candidates[name] for name in names})
+
+    def measure(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], java: str) -> Asked:
         assert candidates.keys() <= references.keys()
+        return Asked(dict(candidates))
+
+    def score(measured: Asked, *, seed: int) -> CaptionScores:
+        asked.append(measured.candidates)
         return CaptionScores({metric: Estimate(0.5, 0.25, 0.75) for metric in METRICS}, {})
 
-    monkeypatch.setattr(caption_eval_run, "score_captions", score)
+    monkeypatch.setattr(caption_eval_run, "measure_captions", measure)
+    monkeypatch.setattr(caption_eval_run, "scores_of", score)
     return asked
 
 
@@ -420,3 +429,23 @@ def test_a_java_that_fails_ends_the_run_without_rows_and_with_the_captions(
     assert f"{java} failed with code 3: no such class. Try another --java, 8 or later" in capsys.readouterr().err
     assert not (tmp_path / "results.jsonl").exists()
     assert len(list((tmp_path / "captions").iterdir())) == 1
+
+
+def test_a_file_about_the_whole_split_serves_a_part_of_it(tmp_path: Path, no_java: list[dict[str, str]]) -> None:
+    whole = [{"image_id": f"scene-test-{n:04d}", "caption": f"caption {n}"} for n in range(30)]
+    assert evaluate(tmp_path, "--captions", save(tmp_path / "whole.json", whole), "-d", "scenes", "--limit", 5) == 0
+    assert no_java == [{f"scene-test-{n:04d}": f"caption {n}" for n in range(5)}]
+
+
+def test_captions_of_pictures_without_references_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], no_java: list[dict[str, str]]
+) -> None:
+    images = [{"id": n, "file_name": f"{n}.jpg"} for n in (1, 2, 3)]
+    references = [{"image_id": n, "caption": "a dog"} for n in (1, 2)]
+    (tmp_path / "set.json").write_text(json.dumps({"images": images, "annotations": references}))
+    for image in images:
+        Image.new("RGB", (8, 8)).save(tmp_path / str(image["file_name"]))
+    captions = save(tmp_path / "mine.json", [{"image_id": n, "caption": "a cat"} for n in (1, 2, 3)])
+    assert evaluate(tmp_path, "--captions", captions, "-d", f"captions:{tmp_path}/set.json") == 1
+    assert "there are none by people to compare with, such as 3: drop them" in capsys.readouterr().err
+    assert no_java == []
