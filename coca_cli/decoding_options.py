@@ -14,8 +14,9 @@ DecodingOption = Annotated[
     DecodingMethod,
     typer.Option(
         "--decoding",
-        help="Beam search on log-probabilities, the most probable token each time, samples, or what open_clip 3.3.0 "
-        "does unless told otherwise (two beams on raw logits, 30 positions), for comparison with its numbers.",
+        metavar="METHOD",
+        help="beam (log-probabilities), greedy, sample, or open-clip-3.3: what open_clip 3.3.0 does unless told "
+        "otherwise (two beams on raw logits, 30 positions), for comparison with its numbers.",
         rich_help_panel=DECODING_PANEL,
     ),
 ]
