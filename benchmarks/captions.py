@@ -11,7 +11,7 @@ First the captions are compared: in fp32 they must be the same, token by token; 
 printed. Then each side runs in a process of its own, in turn, from pixels to tokens, so that its peak memory can be
 told. Without --transformers only the search without a cache is run beside ours. The last line is JSON.
 
-The weights are random, so a caption never ends early: both sides write all 30 positions of every picture.
+The weights are random, so a caption hardly ever ends before its 30 positions.
 """
 
 from __future__ import annotations

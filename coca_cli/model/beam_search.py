@@ -38,7 +38,9 @@ def _by_length(total: float, tokens: int, decoding: Decoding, begun: int) -> flo
 
 
 def _hope(total: float, tokens: int, decoding: Decoding, begun: int) -> float:
-    """A sum of log-probabilities never rises; dividing it by more can only help, and by a power of less cannot."""
+    """A sum of log-probabilities never rises. Divided by a power of the length it is best at the greatest length, or at
+    the next where the power is negative.
+    """
     longest = decoding.max_length if decoding.length_penalty > 0 else min(tokens + 1, decoding.max_length)
     return _by_length(total, longest, decoding, begun)
 

@@ -79,7 +79,7 @@ class CoCa(nn.Module):
 
         Every frame goes through the encoder, and the poolers look at the patches of all frames at once.
 
-        Source: the paper's section 4.2.2 pools so for action recognition; Yan et al., "VideoCoCa", arXiv 2212.04979,
+        Source: the paper's section 3.3 pools so for action recognition; Yan et al., "VideoCoCa", arXiv 2212.04979,
         for captions, with the poolers as they are.
         """
         patches = self.image.vit(frames.flatten(0, 1))  # (B * F, N, W)

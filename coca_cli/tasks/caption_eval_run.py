@@ -246,8 +246,8 @@ def _settings(request: CaptionEvalRequest, chosen: Chosen, placed: Placed | None
 def _warn(captions: Mapping[str, str], reporter: Reporter) -> None:
     empty = [name for name, text in captions.items() if not text.strip()]
     if empty:
-        noun = "caption is" if len(empty) == 1 else "captions are"
-        reporter.warn(f"{len(empty):,} {noun} empty and found nothing in common with any: {', '.join(empty[:NAMED])}")
+        noun = "caption is empty and scores" if len(empty) == 1 else "captions are empty and score"
+        reporter.warn(f"{len(empty):,} {noun} 0: {', '.join(empty[:NAMED])}")
     if not spice_is_there():
         reporter.notice(HOW_TO_GET_SPICE)
 

@@ -208,12 +208,12 @@ def test_empty_captions_are_counted_and_named(
 ) -> None:
     one = [{**row, "caption": " " if n == 2 else row["caption"]} for n, row in enumerate(scenes.written)]
     assert score_scenes(tmp_path, save(tmp_path / "one.json", one)) == 0
-    message = "warning: 1 caption is empty and found nothing in common with any: scene-test-0002"
+    message = "warning: 1 caption is empty and scores 0: scene-test-0002"
     assert message in capsys.readouterr().err
     four = [{**row, "caption": "" if n < 4 else row["caption"]} for n, row in enumerate(scenes.written)]
     assert score_scenes(tmp_path, save(tmp_path / "four.json", four), "--quiet") == 0
     named = "scene-test-0000, scene-test-0001, scene-test-0002\n"
-    assert f"4 captions are empty and found nothing in common with any: {named}" in capsys.readouterr().err
+    assert f"4 captions are empty and score 0: {named}" in capsys.readouterr().err
     assert no_java[1]["scene-test-0000"] == ""
 
 
