@@ -6,6 +6,10 @@ it runs beside this environment with an older one:
 
     pip install --target theirs 'transformers==4.49.0'
     python benchmarks/captions.py --transformers theirs [--rounds 3] [--pictures FOLDER] [--count 16]
+    python benchmarks/captions.py --beams 5
+
+The second line runs our own beam search, with and without a cache. What a cache gains grows with the texts that a step
+has (beams times pictures): products of few rows leave a CPU waiting for the weights.
 
 First the captions are compared: in fp32 they must be the same, token by token; of bf16 the share of equal captions is
 printed. Then each side runs in a process of its own, in turn, from pixels to tokens, so that its peak memory can be
@@ -69,7 +73,7 @@ def normalised(pixels: Tensor) -> Tensor:
     return (pixels / 255 - mean) / std
 
 
-def run_side(side: str, pictures: Path | None, count: int) -> dict[str, Any]:
+def run_side(side: str, pictures: Path | None, count: int, beams: int | None) -> dict[str, Any]:
     """In a process of its own: a caption to warm up, then all; seconds, tokens and peak memory."""
     pixels = photographs(pictures, count)
     if side == "open_clip":
@@ -79,7 +83,7 @@ def run_side(side: str, pictures: Path | None, count: int) -> dict[str, Any]:
             tokens: list[list[int]] = model.generate(normalised(part)).tolist()
             return tokens
     else:
-        write = our_writer(side)
+        write = our_writer(side, beams)
     write(pixels[:1])
     start = time.perf_counter()
     tokens = write(pixels)
@@ -87,7 +91,7 @@ def run_side(side: str, pictures: Path | None, count: int) -> dict[str, Any]:
     return {"seconds": seconds, "tokens": tokens, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
-def our_writer(side: str) -> Any:
+def our_writer(side: str, beams: int | None) -> Any:
     from coca_cli.media.images import normalise
     from coca_cli.model.decoding import write_captions
     from coca_cli.model.decoding_cache import DecodingCache
@@ -108,7 +112,8 @@ def our_writer(side: str) -> Any:
     loaded = LoadedCoCa(model, ClipTokenizer(config.text.context), MODEL).ready()
     placed = place(loaded, "cpu", "bf16" if "bf16" in side else "fp32")
     build = Uncached if "no cache" in side else DecodingCache
-    decoding, tokenizer = Decoding(method=DecodingMethod.open_clip), loaded.tokenizer
+    decoding = Decoding(beams=beams) if beams else Decoding(method=DecodingMethod.open_clip)
+    tokenizer = loaded.tokenizer
 
     def write(part: Tensor) -> list[list[int]]:
         with torch.inference_mode():
@@ -125,6 +130,7 @@ def in_process(side: str, options: argparse.Namespace) -> dict[str, Any]:
         environment["PYTHONPATH"] = str(options.transformers.resolve())
     command = [sys.executable, "-W", "ignore", __file__, "--side", side, "--count", str(options.count)]
     command += ["--pictures", str(options.pictures)] if options.pictures else []
+    command += ["--beams", str(options.beams)] if options.beams else []
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -144,12 +150,15 @@ def main() -> None:
     parser.add_argument("--transformers", type=Path, help="a folder with transformers 4.49")
     parser.add_argument("--pictures", type=Path, help="a folder with so many pictures")
     parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--beams", type=int, help="our own search in place of open_clip's; without --transformers")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        print(json.dumps(run_side(options.side, options.pictures, options.count)))
+        print(json.dumps(run_side(options.side, options.pictures, options.count, options.beams)))
         return
+    if options.beams and options.transformers:
+        parser.error("--beams is another search than open_clip's: leave --transformers out")
     count = options.count
     sides = SIDES if options.transformers else SIDES[1:]
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
@@ -177,6 +186,7 @@ def main() -> None:
                 "benchmark": "captions",
                 "model": MODEL,
                 "pictures": count,
+                "search": f"{options.beams} beams" if options.beams else "open-clip-3.3",
                 "seconds": {side: [run["seconds"] for run in found] for side, found in runs.items()},
                 "peak": peaks,
                 "equal_bf16": same(tokens["coca bf16"], wanted),
