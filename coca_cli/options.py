@@ -83,6 +83,23 @@ class FrameMean(StrEnum):
     normalise_first = "normalise-then-mean"
 
 
+class HeadChoice(StrEnum):
+    """What is trained on frozen features."""
+
+    attentional = "attentional"
+    linear = "linear"
+    knn = "knn"
+
+
+class FeatureChoice(StrEnum):
+    """What of the image side a head looks at: tokens, or one vector."""
+
+    patches = "patches"
+    generative = "generative"
+    embedding = "embedding"
+    mean = "mean"
+
+
 class DecodingMethod(StrEnum):
     """How captions are written."""
 
@@ -325,6 +342,15 @@ FormatOption = Annotated[
 QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="No progress and no notices on stderr.", rich_help_panel=OUTPUT_PANEL),
+]
+PredictionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictions",
+        metavar="FILE",
+        help="Write each example's id, label, five best classes and scores; .csv or .jsonl.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
 ]
 OutputFolderOption = Annotated[
     Path,

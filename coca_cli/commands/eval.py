@@ -46,6 +46,7 @@ from coca_cli.options import (
     OutputFormat,
     Precision,
     PrecisionOption,
+    PredictionsOption,
     PretrainedOption,
     QuietOption,
     ResultsOption,
@@ -80,6 +81,9 @@ def zeroshot(
             rich_help_panel=SOURCE_PANEL,
         ),
     ] = None,
+    frames: FramesOption = 16,
+    sampling: SamplingOption = SamplingChoice.uniform,
+    frame_mean: FrameMeanOption = FrameMean.mean_first,
     image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = 64,
     precision: PrecisionOption = Precision.auto,
@@ -90,23 +94,18 @@ def zeroshot(
     strict: StrictOption = False,
     cache_dir: CacheDirOption = DEFAULT_CACHE,
     cache: CacheOption = True,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write each example's id, label, five best classes and scores; .csv or .jsonl.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
+    predictions: PredictionsOption = None,
     results: ResultsOption = DEFAULT_RESULTS,
     format: FormatOption = OutputFormat.table,
     quiet: QuietOption = False,
 ) -> None:
-    """Classify pictures by prompts: top-1, top-5 and mean per-class recall with 95 % intervals.
+    """Classify pictures or clips by prompts: top-1, top-5 and mean per-class recall with 95 % intervals.
 
+    A clip is the mean of its frames' embeddings.
     Example: coca eval zeroshot -m coca_ViT-L-14 --pretrained laion2b_s13b_b90k -d imagenet --data-root /data
     """
     from coca_cli.datasets import find_dataset
+    from coca_cli.media.video import Sampling
     from coca_cli.model.checkpoint import load
     from coca_cli.model.placement import choose_device, place
     from coca_cli.progress import Reporter
@@ -124,7 +123,13 @@ def zeroshot(
         class_names=classnames,
         templates=templates,
         predictions=predictions,
-        reading=Reading(batch_size=batch_size, workers=workers, cache=cache_dir if cache else None),
+        reading=Reading(
+            batch_size=batch_size,
+            workers=workers,
+            cache=cache_dir if cache else None,
+            sampling=Sampling(frames, sampling.value),
+            frame_mean=frame_mean,
+        ),
         limit=limit,
         strict=strict,
         seed=seed,

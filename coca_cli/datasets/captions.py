@@ -1,4 +1,7 @@
-"""The user's own captioned pictures and clips: `captions:FILE` and `videos:FILE`."""
+"""The user's own captioned pictures and clips: `captions:FILE` and `videos:FILE`.
+
+The clips of a table can have classes too, in a column of their own; `videos:FOLDER` has one folder per class.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from coca_cli.datasets.action_prompts import KINETICS_TEMPLATES
 from coca_cli.datasets.caption_json import PICTURE_FOLDERS, TRAIN_SPLITS, present_splits, read_captioned
-from coca_cli.datasets.example import Dataset, Example, MediaKind, Scheme
+from coca_cli.datasets.example import Dataset, Example, MediaKind, Prompts, Scheme
+from coca_cli.datasets.folder import CLIP_TREE, open_folder
 from coca_cli.datasets.image_folder import check_split
 from coca_cli.datasets.pairs import (
     CAPTION_COLUMNS,
     IMAGE_COLUMNS,
+    LABEL_COLUMNS,
     TABLE_SUFFIXES,
     VIDEO_COLUMNS,
+    find_table_columns,
     holds_pictures,
     read_table,
     read_video_table,
+    video_classes,
 )
 from coca_cli.datasets.video_files import FOLDERS, video_folders
 from coca_cli.errors import CocaError, MissingFile
@@ -32,8 +40,10 @@ FILE.csv, .tsv, .jsonl, .parquet  (columns {IMAGE_COLUMNS[0]}, {CAPTION_COLUMNS[
 or FILE.json                      (as COCO or Karpathy write it)
 the pictures where FILE says, as seen from its folder, or in {PICTURE_FOLDERS[0]}/ beside it"""
 CLIPS_LAYOUT = f"""\
-FILE.csv, .tsv, .jsonl, .parquet  (columns {VIDEO_COLUMNS[0]}, {CAPTION_COLUMNS[0]}; several lines may name a clip)
-the clips where FILE says, as seen from its folder, or in {FOLDERS[0]}/ or clips/ beside it"""
+FILE.csv, .tsv, .jsonl, .parquet  (columns {VIDEO_COLUMNS[0]}, {CAPTION_COLUMNS[0]}, {LABEL_COLUMNS[0]}; or one \
+of the last two; several lines may name a clip)
+the clips where FILE says, as seen from its folder, or in {FOLDERS[0]}/ or clips/ beside it
+or FOLDER/CLASS/*.mp4, FOLDER/SPLIT/CLASS/*.mp4"""
 
 
 class _Table(NamedTuple):
@@ -66,15 +76,20 @@ def open_captions(name: str) -> Dataset:
 
 
 def open_videos(name: str) -> Dataset:
-    """The clips of a table.
+    """The clips of a table, with captions, classes or both; or of a folder with a folder per class.
 
     Raises:
         MissingFile: There is no such file.
     """
     path = Path(name).expanduser()
+    if path.is_dir():
+        return open_folder(name, CLIP_TREE)
     _check(path, CLIPS_LAYOUT)
     table = _Table(path, "clips", read_video_table, partial(video_folders, layout=CLIPS_LAYOUT), CLIPS_LAYOUT)
-    return _dataset(f"videos:{name}", "video", (ALL,), CLIPS_LAYOUT, partial(_read_table, table))
+    dataset = _dataset(f"videos:{name}", "video", (ALL,), CLIPS_LAYOUT, partial(_read_table, table))
+    if "labels" not in find_table_columns(path):
+        return dataset
+    return replace(dataset, prompts=lambda root: Prompts(video_classes(path), KINETICS_TEMPLATES))
 
 
 def _dataset(
@@ -151,8 +166,8 @@ CAPTIONS = Scheme(
 )
 VIDEOS = Scheme(
     name="videos",
-    argument="FILE",
-    description="captioned clips in a table",
+    argument="FILE|FOLDER",
+    description="clips in a table with captions or classes, or in a folder per class",
     layout=CLIPS_LAYOUT,
     open=open_videos,
 )

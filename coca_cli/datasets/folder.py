@@ -1,4 +1,4 @@
-"""Any class-per-folder tree at a path that the user names: `folder:PATH`.
+"""Any class-per-folder tree at a path that the user names: `folder:PATH` for pictures, `videos:PATH` for clips.
 
 The class names are the folders' names with `_` and `-` turned into spaces ("t-shirt" becomes "t shirt"); a file
 PATH/classnames.txt says better ones.
@@ -11,20 +11,50 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from coca_cli.datasets.example import Dataset, Example, Prompts, Scheme
-from coca_cli.datasets.image_folder import check_split, list_class_folders, missing, read_class_folders, visible_entries
+from coca_cli.datasets.action_prompts import KINETICS_TEMPLATES
+from coca_cli.datasets.example import Dataset, Example, MediaKind, Prompts, Scheme
+from coca_cli.datasets.image_folder import (
+    PICTURES,
+    FileKind,
+    check_split,
+    list_class_folders,
+    missing,
+    read_class_folders,
+    visible_entries,
+)
 from coca_cli.datasets.prompt_files import read_lines, read_templates
+from coca_cli.datasets.templates import GENERAL_TEMPLATES
+from coca_cli.datasets.video_files import CLIPS
 from coca_cli.errors import BadExample
 
 SPLIT_NAMES = ("test", "val", "valid", "validation", "train")  # the first that is there is evaluated by default
 WHOLE = "all"  # the split of a tree without split folders
 CLASS_NAMES_FILE = "classnames.txt"
 TEMPLATES_FILE = "templates.txt"
-LAYOUT = f"""\
-PATH/CLASS/*.jpg                   (any usual kind of picture; the split is called {WHOLE})
-or PATH/SPLIT/CLASS/*.jpg          (SPLIT: {", ".join(SPLIT_NAMES)})
+
+
+class _Tree(NamedTuple):
+    """A kind of tree: what it is called, what lies in it, and what its classes are put into."""
+
+    scheme: str
+    media: MediaKind
+    files: FileKind
+    ending: str
+    words: str
+    templates: tuple[str, ...]
+
+    @property
+    def layout(self) -> str:
+        return f"""\
+PATH/CLASS/*{self.ending}                   ({self.words}; the split is called {WHOLE})
+or PATH/SPLIT/CLASS/*{self.ending}          (SPLIT: {", ".join(SPLIT_NAMES)})
 PATH/{CLASS_NAMES_FILE}, if you like  (one name a line in the order of the sorted folders, or FOLDER<TAB>NAME lines)
 PATH/{TEMPLATES_FILE}, if you like   (one sentence a line, with {{c}} where the class name goes)"""
+
+
+PICTURE_TREE = _Tree("folder", "image", PICTURES, ".jpg", "any usual kind of picture", GENERAL_TEMPLATES)
+CLIP_TREE = _Tree("videos", "video", CLIPS, ".mp4", "any usual kind of clip", KINETICS_TEMPLATES)
+LAYOUT = PICTURE_TREE.layout
 
 
 class Classes(NamedTuple):
@@ -39,56 +69,61 @@ class Classes(NamedTuple):
     names: tuple[str, ...]
 
 
-def open_folder(path: str) -> Dataset:
-    """The dataset in a folder.
+def open_folder(path: str, tree: _Tree = PICTURE_TREE) -> Dataset:
+    """The dataset in a folder of pictures, or of clips.
 
     Raises:
         MissingFile: The folder is not there, is a file, or has no class folders.
         BadExample: A class folder is a link.
     """
     folder = Path(path).expanduser()
-    splits = _find_splits(folder)
+    splits = _find_splits(folder, tree)
+    name = f"{tree.scheme}:{path}"
     return Dataset(
-        name=f"folder:{path}",
+        name=name,
         task="classification",
+        media=tree.media,
         splits=tuple(splits),
         source="the user's own folder",
         licence="see source",
-        layout=LAYOUT,
-        read=partial(_read, f"folder:{path}", folder, splits),
-        prompts=partial(_prompts, folder, splits),
+        layout=tree.layout,
+        read=partial(_read, name, folder, splits, tree),
+        prompts=partial(_prompts, folder, splits, tree),
     )
 
 
-def _find_splits(folder: Path) -> dict[str, Path]:
+def _find_splits(folder: Path, tree: _Tree) -> dict[str, Path]:
     """Folder by split, the split that is evaluated by default first.
 
     A folder named like a split is one only when it holds folders: a class may be called "train" too.
     """
-    names = [entry.name for entry in visible_entries(folder, LAYOUT) if entry.is_dir()]
+    names = [entry.name for entry in visible_entries(folder, tree.layout) if entry.is_dir()]
     splits = {name: folder / name for name in SPLIT_NAMES if name in names}
-    splits = {name: below for name, below in splits.items() if list_class_folders(below, LAYOUT)}
+    splits = {name: below for name, below in splits.items() if list_class_folders(below, tree.layout)}
     if splits:
         return splits
     if not names:
-        raise missing(f"{folder} has no folders in it, so its pictures have no classes", LAYOUT)
+        raise missing(f"{folder} has no folders in it, so its {tree.files.noun} have no classes", tree.layout)
     return {WHOLE: folder}
 
 
-def _read(dataset: str, folder: Path, splits: dict[str, Path], root: Path, split: str) -> Iterator[Example]:
+def _read(
+    dataset: str, folder: Path, splits: dict[str, Path], tree: _Tree, root: Path, split: str
+) -> Iterator[Example]:
     """The examples of one split; `root` is not looked at, since the user named a path."""
     check_split(dataset, split, tuple(splits))
-    yield from read_class_folders(splits[split], _classes(folder, splits).labels, LAYOUT)
+    labels = _classes(folder, splits, tree).labels
+    yield from read_class_folders(splits[split], labels, tree.layout, kind=tree.files)
 
 
-def _prompts(folder: Path, splits: dict[str, Path], root: Path) -> Prompts:
+def _prompts(folder: Path, splits: dict[str, Path], tree: _Tree, root: Path) -> Prompts:
     """Class names and templates; `root` is not looked at."""
-    return Prompts(_classes(folder, splits).names, read_templates(folder / TEMPLATES_FILE))
+    return Prompts(_classes(folder, splits, tree).names, read_templates(folder / TEMPLATES_FILE, tree.templates))
 
 
-def _classes(folder: Path, splits: dict[str, Path]) -> Classes:
+def _classes(folder: Path, splits: dict[str, Path], tree: _Tree) -> Classes:
     """The classes of all splits together, so that a label means the same class in each of them."""
-    folders = sorted({name for below in splits.values() for name in list_class_folders(below, LAYOUT)})
+    folders = sorted({name for below in splits.values() for name in list_class_folders(below, tree.layout)})
     lines = read_lines(folder / CLASS_NAMES_FILE)
     if any("\t" in line for line in lines):
         return _named_folders(folder / CLASS_NAMES_FILE, lines, folders)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from coca_cli.datasets.example import Example
 from coca_cli.errors import BadExample, MissingFile, UnknownName
@@ -126,13 +127,29 @@ def list_class_folders(folder: Path, layout: str) -> list[str]:
     return [entry.name for entry in found]
 
 
-def list_pictures(folder: Path, layout: str, below: str = "") -> list[str]:
-    """All pictures of a folder, at any depth.
+class FileKind(NamedTuple):
+    """What a set is made of.
+
+    Attributes:
+        noun: In messages.
+        endings: Of its files, in small letters.
+    """
+
+    noun: str
+    endings: tuple[str, ...]
+
+
+PICTURES = FileKind("pictures", PICTURE_ENDINGS)
+
+
+def list_pictures(folder: Path, layout: str, below: str = "", kind: FileKind = PICTURES) -> list[str]:
+    """All pictures, or files of another kind, of a folder, at any depth.
 
     Args:
         folder: What the returned paths are relative to.
         layout: The expected files, for messages.
         below: A folder inside `folder` to look in, instead of the whole of it.
+        kind: Which files.
 
     Returns:
         Paths with forward slashes, sorted: the same list on every machine.
@@ -149,7 +166,7 @@ def list_pictures(folder: Path, layout: str, below: str = "") -> list[str]:
             if entry.is_dir():
                 _refuse_link_outside(entry, folder)
                 pending.append(path)
-            elif is_picture(entry.name):
+            elif entry.name.lower().endswith(kind.endings):
                 _refuse_link_outside(entry, folder)
                 found.append(path)
     return sorted(found)
@@ -166,7 +183,7 @@ def _refuse_link_outside(entry: os.DirEntry[str], folder: Path) -> None:
 
 
 def read_class_folders(
-    folder: Path, labels: Mapping[str, int], layout: str, *, skip_others: bool = False
+    folder: Path, labels: Mapping[str, int], layout: str, *, skip_others: bool = False, kind: FileKind = PICTURES
 ) -> Iterator[Example]:
     """The labelled pictures of one split, class by class.
 
@@ -177,6 +194,7 @@ def read_class_folders(
         labels: Name of a class folder to class index.
         layout: The expected files, for messages.
         skip_others: Leave out folders of other names instead of refusing them.
+        kind: What lies in them.
 
     Yields:
         Examples in the order of label and path; the id is the path below `folder`, with forward slashes.
@@ -198,10 +216,10 @@ def read_class_folders(
         raise missing(f"{folder} has no class folders", layout)
     empty = True
     for name in known:
-        for path in list_pictures(folder, layout, name):
+        for path in list_pictures(folder, layout, name, kind):
             empty = False
             yield Example(id=path, media=(folder / path,), label=labels[name])
     if empty:
         raise missing(
-            f"no pictures ({' '.join(PICTURE_ENDINGS)}) in the {len(known)} class folders of {folder}", layout
+            f"no {kind.noun} ({' '.join(kind.endings)}) in the {len(known)} class folders of {folder}", layout
         )

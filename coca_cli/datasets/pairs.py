@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
@@ -76,8 +77,36 @@ def read_table(path: Path, image_column: str | None = None, caption_column: str 
 
 
 def read_video_table(path: Path) -> Iterator[Example]:
-    """The clips that a table names in one of `VIDEO_COLUMNS`, as `read_table` gives pictures."""
-    return _read_tables((path,), _CLIP, _TEXTS["pairs"])
+    """The clips that a table names in one of `VIDEO_COLUMNS`, as `read_table` gives pictures.
+
+    Where it has one of `LABEL_COLUMNS`, clips have their place in `video_classes` as label, and need no captions.
+    """
+    columns = find_table_columns(path)
+    if "labels" not in columns:
+        yield from _read_tables((path,), _CLIP, _TEXTS["pairs"])
+        return
+    names = _labels_of_clips(path)
+    index = {name: number for number, name in enumerate(video_classes(path))}
+    captioned = _read_tables((path,), _CLIP, _TEXTS["pairs" if "pairs" in columns else "labels"])
+    for example in captioned:
+        texts = example.texts if "pairs" in columns else ()
+        yield replace(example, label=index.get(names.get(example.id, "")), texts=texts)
+
+
+def video_classes(path: Path) -> tuple[str, ...]:
+    """The classes in a table of clips, in alphabetical order."""
+    return tuple(sorted(set(_labels_of_clips(path).values())))
+
+
+def _labels_of_clips(path: Path) -> dict[str, str]:
+    """The class of each clip that has one, by its id; a clip of two classes is refused."""
+    labels: dict[str, str] = {}
+    for clip in _read_tables((path,), _CLIP, _TEXTS["labels"]):
+        if len(clip.texts) > 1:
+            raise BadExample(f"{path} gives the clip {clip.id} the classes {' and '.join(clip.texts)}: keep one")
+        if clip.texts:
+            labels[clip.id] = clip.texts[0]
+    return labels
 
 
 def read_tables(kind: Kind, paths: Sequence[Path], first: int | None = None) -> Iterator[Example]:

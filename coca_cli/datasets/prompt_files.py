@@ -28,13 +28,13 @@ def read_lines(path: Path) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def read_templates(path: Path) -> tuple[str, ...]:
-    """The templates in a text file beside a dataset; the general ones where there is none.
+def read_templates(path: Path, otherwise: tuple[str, ...] = GENERAL_TEMPLATES) -> tuple[str, ...]:
+    """The templates in a text file beside a dataset; others, such as the general ones, where there is none.
 
     Raises:
         BadExample: A template has no place for the class name.
     """
-    return check_templates(read_lines(path) or GENERAL_TEMPLATES, path)
+    return check_templates(read_lines(path) or otherwise, path)
 
 
 def check_templates(templates: tuple[str, ...], path: Path) -> tuple[str, ...]:

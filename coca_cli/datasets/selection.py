@@ -19,11 +19,13 @@ class Selection(NamedTuple):
         split: The split they come from.
         examples: In the dataset's order.
         unlabelled: How many were left out on the way because they have no class.
+        absent: Ids of the clips with a class whose files are missing.
     """
 
     split: str
     examples: list[Example]
     unlabelled: int
+    absent: list[str]
 
 
 class CaptionedSelection(NamedTuple):
@@ -54,14 +56,19 @@ def select_captioned(dataset: Dataset, root: Path, split: str, limit: int | None
     for example in dataset.read(root, split):
         if not example.texts:
             continue
-        (medium,) = example.media
-        if dataset.media == "video" and isinstance(medium, Path) and not medium.is_file():
+        if _is_absent(dataset, example):
             found.absent.append(example.id)
             continue
         found.examples.append(example)
         if len(found.examples) == limit:
             break
     return found
+
+
+def _is_absent(dataset: Dataset, example: Example) -> bool:
+    """Whether a clip's file is missing; pictures that are missing count as unreadable."""
+    files = [medium for medium in example.media if isinstance(medium, Path)]
+    return dataset.media == "video" and not all(file.is_file() for file in files)
 
 
 def select_labelled(dataset: Dataset, root: Path, split: str | None, limit: int | None) -> Selection:
@@ -84,17 +91,21 @@ def select_labelled(dataset: Dataset, root: Path, split: str | None, limit: int 
         raise CocaError(f"{dataset.name} has no classes: it cannot be classified; see coca data list for what can")
     chosen = split or dataset.splits[0]
     labelled: list[Example] = []
+    absent: list[str] = []
     unlabelled = 0
     for example in dataset.read(root, chosen):
         if example.label is None:
             unlabelled += 1
+            continue
+        if _is_absent(dataset, example):
+            absent.append(example.id)
             continue
         labelled.append(example)
         if len(labelled) == limit:
             break
     if not labelled:
         raise MissingFile(f"{dataset.name} {chosen}: none of its {unlabelled:,} examples has a class label")
-    return Selection(chosen, labelled, unlabelled)
+    return Selection(chosen, labelled, unlabelled, absent)
 
 
 def select_prompts(dataset: Dataset, root: Path, class_names: Path | None, templates: Path | None) -> Prompts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from coca_cli.datasets.image_folder import missing, visible_entries
+from coca_cli.datasets.image_folder import FileKind, missing, visible_entries
 
 VIDEO_ENDINGS = (
     ".mp4",
@@ -22,6 +22,7 @@ VIDEO_ENDINGS = (
     ".ogv",
     ".3gp",
 )
+CLIPS = FileKind("clips", VIDEO_ENDINGS)
 FOLDERS = ("videos", "video", "testvideo", "trainvalvideo", "youtubeclips", "clips", "all", "msrvtt", "msvd")
 """What the archives of the field call folders of clips, in capitals or not; some lie inside each other."""
 DEPTH = 3  # MSRVTT/videos/all

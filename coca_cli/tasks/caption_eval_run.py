@@ -19,6 +19,7 @@ from coca_cli.model.placement import Origin, Placed
 from coca_cli.progress import Reporter
 from coca_cli.results import Result, settings_hash
 from coca_cli.store import Store
+from coca_cli.tasks.absent_clips import missing_files, name_part, tell_absent
 from coca_cli.tasks.caption_scores import measure_captions, scores_of
 from coca_cli.tasks.captioning import Writing, caption_computing, captioner_of, captions_in
 from coca_cli.tasks.feature_store import FeatureStore
@@ -171,11 +172,8 @@ def run_caption_eval(
         BadCheckpoint: The model writes no captions.
         CocaError: Data are missing or broken, or a scorer failed.
     """
-    listed = len(chosen.examples) + len(chosen.absent)
-    split = chosen.split
-    if chosen.absent:
-        reporter.warn(f"{len(chosen.absent):,} of {listed:,} clips are not there and are left out")
-        split = f"{split}, {len(chosen.examples):,} of {listed:,} clips"
+    tell_absent(chosen.absent, len(chosen.examples), reporter)
+    split = name_part(chosen.split, chosen.absent, len(chosen.examples))
     skipped = Skipped(strict=request.strict)
     if placed is None:
         assert chosen.candidates is not None
@@ -208,7 +206,7 @@ def run_caption_eval(
         return CaptionsScored([], saved)
     _warn(captions, reporter)
     scores, counts = _score(request, chosen, captions, references)
-    missing = dict.fromkeys(chosen.absent, "the file is not there")
+    missing = missing_files(chosen.absent)
     return CaptionsScored(evaluation.record(store, scores, counts, {**missing, **skipped.reasons}), saved)
 
 

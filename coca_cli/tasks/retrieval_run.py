@@ -22,6 +22,7 @@ from coca_cli.progress import Reporter
 from coca_cli.registry import unknown_name
 from coca_cli.results import Result
 from coca_cli.store import Store
+from coca_cli.tasks.absent_clips import missing_files, name_part, tell_absent
 from coca_cli.tasks.embedding import embed_texts
 from coca_cli.tasks.media_features import Reading, embed_media, embedding_facts
 from coca_cli.tasks.recording import Evaluation, Score
@@ -30,7 +31,6 @@ from coca_cli.tasks.retrieval_grid import show_retrieval
 from coca_cli.tasks.text_cache import cached_texts, texts_path
 from coca_cli.world import SINGLE, World
 
-NAMED = 5
 """Missing clips that are named on the screen; all stand in the run file."""
 
 
@@ -141,15 +141,12 @@ def run_retrieval(
     Raises:
         CocaError: Data are missing or broken; see the functions called.
     """
-    listed = len(chosen.examples) + len(chosen.absent)
-    if chosen.absent:
-        names = ", ".join(chosen.absent[:NAMED]) + (" ..." if len(chosen.absent) > NAMED else "")
-        reporter.warn(f"{len(chosen.absent):,} of {listed:,} clips are not there and are left out: {names}")
+    tell_absent(chosen.absent, len(chosen.examples), reporter)
     noun = request.dataset.media
     evaluation = Evaluation(
         task="retrieval",
         dataset=request.dataset,
-        split=_describe(chosen, listed),
+        split=_describe(chosen),
         origin=placed.origin,
         seed=request.seed,
         settings=_settings(request, chosen, placed),
@@ -167,18 +164,18 @@ def run_retrieval(
     ranks = folded_ranks(*searched, chosen.protocol.folds)
     scores: dict[str, Score] = {**retrieval_scores(ranks, noun), **rank_statistics(ranks, noun)}
     counts = {metric: len(texts if metric.startswith("text") else found.examples) for metric in scores}
-    missing = dict.fromkeys(chosen.absent, "the file is not there")
+    missing = missing_files(chosen.absent)
     if request.grid is not None:
         places = ranks.text_to_image if chosen.protocol.folds == 1 else retrieval_ranks(*searched).text_to_image
         show_retrieval(request.grid, found.examples, texts, *searched, places, clips=noun == "video")
     return evaluation.record(store, scores, counts, {**missing, **skipped.reasons})
 
 
-def _describe(chosen: Captioned, listed: int) -> str:
+def _describe(chosen: Captioned) -> str:
     protocol = chosen.protocol
     told = not protocol.name or protocol.split.endswith(protocol.name)  # as in test-1k-a
     name = protocol.split if told else f"{protocol.split} {protocol.name}"
-    return f"{name}, {len(chosen.examples):,} of {listed:,} clips" if chosen.absent else name
+    return name_part(name, chosen.absent, len(chosen.examples))
 
 
 def _settings(request: RetrievalRequest, chosen: Captioned, placed: Placed) -> dict[str, object]:

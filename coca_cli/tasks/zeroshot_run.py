@@ -14,6 +14,7 @@ from coca_cli.model.placement import Placed
 from coca_cli.progress import Reporter
 from coca_cli.results import Result
 from coca_cli.store import Store
+from coca_cli.tasks.absent_clips import missing_files, name_part, tell_absent
 from coca_cli.tasks.media_features import Reading, embed_media, embedding_facts
 from coca_cli.tasks.predictions import check_predictions_path, write_predictions
 from coca_cli.tasks.recording import Evaluation
@@ -77,16 +78,20 @@ def run_zeroshot(
     """
     dataset = request.dataset
     prompts = select_prompts(dataset, request.root, request.class_names, request.templates)
-    split, examples, unlabelled = select_labelled(dataset, request.root, request.split, request.limit)
+    split, examples, unlabelled, absent = select_labelled(dataset, request.root, request.split, request.limit)
     if unlabelled:
         reporter.notice(f"{unlabelled:,} examples of {dataset.name} {split} have no class and are left out")
+    tell_absent(absent, len(examples), reporter)
+    settings: dict[str, object] = {"prompts": prompts._asdict(), "limit": request.limit, "image": placed.image.size}
+    if dataset.media == "video":
+        settings |= {**request.reading.clip_facts(), "absent": absent}
     evaluation = Evaluation(
         task="zeroshot",
         dataset=dataset,
-        split=split,
+        split=name_part(split, absent, len(examples)),
         origin=placed.origin,
         seed=request.seed,
-        settings={"prompts": prompts._asdict(), "limit": request.limit, "image": placed.image.size},
+        settings=settings,
     )
     check_labels(examples, len(prompts.class_names))
     skipped = Skipped(strict=request.strict)
@@ -96,7 +101,7 @@ def run_zeroshot(
     classifier = _classifier(request.reading.cache, placed, dataset, prompts, reporter)
     outcome = evaluate(classifier, [embedded])
     skipped.tell(reporter.warn)
-    rows = evaluation.record(store, outcome.scores, len(outcome.ids), skipped.reasons)
+    rows = evaluation.record(store, outcome.scores, len(outcome.ids), {**missing_files(absent), **skipped.reasons})
     if request.predictions is not None:
         write_predictions(request.predictions, outcome.ids, outcome.labels, outcome.ranking, prompts.class_names)
     return rows

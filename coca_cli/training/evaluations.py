@@ -89,7 +89,7 @@ def open_sets(
     sets: list[EvaluationSet] = []
     for name in zeroshot:
         dataset = find_dataset(name)
-        _, examples, _ = select_labelled(dataset, root, None, limit)
+        examples = select_labelled(dataset, root, None, limit).examples
         sets.append(ZeroShotSet(name, dataset, examples, select_prompts(dataset, root, None, None)))
     for name in retrieval:
         sets.append(PairSet(name, *_captioned(name, root, limit, "--eval-retrieval")))

@@ -99,6 +99,37 @@ MSVD = {
     "UgUFP5baQ9Y_0_7": "test",
 }
 
+KINETICS = {
+    "abseiling_0wR5jVB-WPk_000417_000427": "val",
+    "zumba_oIzqh7yf9ao_000002_000012": "val",
+    "zumba_-FgCiYI9RWs_000018_000028": "test",
+    "abseiling_-3B32lodo2M_000059_000069": "train",
+}
+"""Class, then the clip's name, and its split."""
+MOMENTS = {
+    "clapping/yt-0aDsNJ9lVrY_12.mp4": "val",
+    "adult+male+speaking/flickr-5-7-8-2-7-11_3.mp4": "val",
+    "blocking/getty-karate-video-id635808620_4.mp4": "train",
+}
+UCF101 = {
+    "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01": "test1",
+    "HandstandPushups/v_HandStandPushups_g01_c02": "test1",
+    "YoYo/v_YoYo_g02_c01": "test2",
+    "Archery/v_Archery_g03_c01": "test3",
+    "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01": "train1",
+    "YoYo/v_YoYo_g09_c02": "train2",
+    "Archery/v_Archery_g10_c03": "train3",
+}
+HMDB51 = {
+    "brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0": ("2", "0", "0"),
+    "brush_hair/Brushing_my_hair_brush_hair_f_nm_np1_ba_goo_2": ("1", "0", "0"),
+    "wave/#50_FIRST_DATES_wave_u_cm_np1_fr_goo_30": ("0", "2", "0"),
+    "wave/21_wave_u_nm_np1_fr_goo_5": ("0", "1", "0"),
+    "wave/50_wave_h_nm_np1_fr_med_7": ("0", "0", "2"),
+    "brush_hair/Haare_brush_hair_h_cm_np1_fr_goo_1": ("0", "0", "1"),
+}
+"""A clip, and its mark in each of the three ways of parting the set."""
+
 
 def gradient(seed: int, side: int = SIDE) -> np.ndarray:
     """A smooth picture, (side, side, 3) uint8, another one for each seed."""
@@ -239,13 +270,13 @@ def save_text(file: Path, text: str) -> None:
     file.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
 
 
-def save_clip(file: Path, seed: int) -> None:
-    """Four frames of a square that moves, an eighth of a second each."""
+def save_clip(file: Path, seed: int, frames: int = 4) -> None:
+    """Frames of a square that moves, an eighth of a second each."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with av.open(file, "w") as container:
         stream = container.add_stream("mpeg4", rate=8)
         stream.width = stream.height = 32
-        for number in range(4):
+        for number in range(frames):
             frame = av.VideoFrame.from_ndarray(np.roll(gradient(seed, 32), 4 * number, axis=1), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -292,6 +323,51 @@ def save_msvd(folder: Path) -> None:
         save_clip(folder / "YouTubeClips" / f"{clip}.avi", seed)
 
 
+def save_kinetics(folder: Path, number: int) -> None:
+    """Kinetics as its authors list it; every edition has the classes that are used here."""
+    for split in ("val", "test", "train"):
+        lines = ["label,youtube_id,time_start,time_end,split"]
+        for seed, (name, part) in enumerate(KINETICS.items(), start=number):
+            if part == split:
+                label, clip = name.split("_", 1)
+                video, start, end = clip.rsplit("_", 2)
+                lines.append(f"{label},{video},{int(start)},{int(end)},{split}")
+                inside = f"{split}/{label}" if split == "train" else split
+                save_clip(folder / inside / f"{clip}.mp4", seed)
+        save_text(folder / f"{split}.csv", "\n".join(lines))
+
+
+def save_moments(folder: Path) -> None:
+    """Moments in Time: lists without a header, with the numbers of those who agreed and who did not."""
+    for split, name, place in (("val", "validationSet", "validation"), ("train", "trainingSet", "training")):
+        clips = [clip for clip, part in MOMENTS.items() if part == split]
+        save_text(folder / f"{name}.csv", "\n".join(f"{clip},{clip.partition('/')[0]},3,1" for clip in clips))
+        for seed, clip in enumerate(clips, start=len(name)):
+            save_clip(folder / place / clip, seed)
+
+
+def save_ucf101(folder: Path) -> None:
+    """UCF101 with its six lists; those for training have a class number on each line."""
+    for split in dict.fromkeys(UCF101.values()):
+        number = " 1" if split.startswith("train") else ""
+        lines = [f"{clip}.avi{number}" for clip, part in UCF101.items() if part == split]
+        save_text(folder / "ucfTrainTestlist" / f"{split[:-1]}list0{split[-1]}.txt", "\n".join(lines))
+    for seed, clip in enumerate(UCF101, start=1):
+        save_clip(folder / "UCF-101" / f"{clip}.avi", seed, frames=2)
+
+
+def save_hmdb51(folder: Path) -> None:
+    """HMDB51 with two classes and their lists."""
+    for label in ("brush_hair", "wave"):
+        clips = {clip: marks for clip, marks in HMDB51.items() if clip.startswith(f"{label}/")}
+        for number in range(3):
+            lines = [f"{clip.partition('/')[2]}.avi {marks[number]}" for clip, marks in clips.items()]
+            name = f"testTrainMulti_7030_splits/{label}_test_split{number + 1}.txt"
+            save_text(folder / name, "\n".join(lines))
+    for seed, clip in enumerate(HMDB51, start=1):
+        save_clip(folder / "hmdb51_org" / f"{clip}.avi", seed, frames=2)
+
+
 def main(samples: Path = SAMPLES) -> None:
     """Write every sample below the folder."""
     save_pictures(samples / "imagenet", IMAGENET)
@@ -311,6 +387,11 @@ def main(samples: Path = SAMPLES) -> None:
     save_nocaps(samples / "nocaps/nocaps")
     save_msrvtt(samples / "msrvtt/msrvtt")
     save_msvd(samples / "msvd/msvd")
+    for number in (400, 600, 700):
+        save_kinetics(samples / f"kinetics-{number}/kinetics-{number}", number)
+    save_moments(samples / "moments-in-time/moments-in-time")
+    save_ucf101(samples / "ucf101/ucf101")
+    save_hmdb51(samples / "hmdb51/hmdb51")
 
 
 if __name__ == "__main__":

@@ -175,15 +175,19 @@ def test_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("no.csv", r"nothing lies at .*no\.csv, not captions that can be read\. Give"),
         ("no.json", r"nothing lies at .*no\.json, not captions"),
         ("own.txt", r"a file of another kind lies at .*own\.txt, not captions"),
-        ("folder.csv", r"a file of another kind lies at .*folder\.csv, not captions"),
     ],
 )
 def test_what_cannot_be_opened(tmp_path: Path, scheme: str, name: str, message: str) -> None:
     put(tmp_path, "own.txt")
-    (tmp_path / "folder.csv").mkdir()
     with pytest.raises(MissingFile, match=message) as error:
         find_dataset(f"{scheme}:{tmp_path / name}")
     assert ("video" if scheme == "videos" else "image") in str(error.value)
+
+
+def test_a_folder_in_place_of_a_caption_file(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(MissingFile, match=r"a file of another kind lies at .*folder\.csv, not captions"):
+        find_dataset(f"captions:{tmp_path}/folder.csv")
 
 
 @pytest.mark.parametrize(("scheme", "column", "noun"), [("captions", "image", "pictures"), ("videos", "clip", "clips")])

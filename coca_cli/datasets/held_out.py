@@ -1,0 +1,95 @@
+"""Examples for training, for choosing among what was trained, and for the score: three parts that do not meet."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from coca_cli.datasets.example import Dataset, Example
+from coca_cli.datasets.image_folder import check_split
+from coca_cli.errors import CocaError
+
+
+class SplitNames(NamedTuple):
+    """The three parts.
+
+    Attributes:
+        train: The split that is trained on.
+        val: The split that settings are chosen on; None for a part of `train` that is held out.
+        test: The split that is scored.
+    """
+
+    train: str
+    val: str | None
+    test: str
+
+
+def choose_splits(dataset: Dataset, train: str | None, val: str | None, test: str | None) -> SplitNames:
+    """The splits that the user named, or the usual ones.
+
+    Args:
+        dataset: The dataset.
+        train: None for "train".
+        val: None holds out a part of the training split.
+        test: None for the one that is evaluated by default.
+
+    Raises:
+        UnknownName: The dataset has no such split.
+        CocaError: Two of the parts are the same.
+    """
+    usual = next((name for name in dataset.splits if name.startswith("train")), dataset.splits[-1])
+    chosen = SplitNames(train or usual, val, test or dataset.splits[0])
+    for name in filter(None, chosen):
+        check_split(dataset.name, name, dataset.splits)
+    if chosen.test == chosen.train:
+        raise CocaError(
+            f"{dataset.name} would be trained on and scored on the same split, {chosen.test}: name two of its splits "
+            f"({', '.join(dataset.splits)}) with --train-split and --split"
+        )
+    if chosen.val in (chosen.train, chosen.test):
+        raise CocaError(
+            f"--val-split {chosen.val} is also what is {'trained on' if chosen.val == chosen.train else 'scored'}: "
+            "settings are chosen on examples that are neither; name another, or leave it out to hold some back"
+        )
+    return chosen
+
+
+def hold_out(labels: Sequence[int], part: float, seed: int) -> tuple[list[int], list[int]]:
+    """Row numbers to train on and to choose on: of each class the same part, drawn by the seed.
+
+    A class with two examples or more keeps at least one in either part.
+
+    Args:
+        labels: (n,) classes.
+        part: Between 0 and 1: what is held out.
+        seed: Of the draw.
+    """
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for row, label in enumerate(labels):
+        by_class[label].append(row)
+    random = np.random.default_rng(seed)
+    held: list[int] = []
+    for label in sorted(by_class):
+        rows = by_class[label]
+        count = min(len(rows) - 1, max(1, round(part * len(rows))))
+        held += [rows[place] for place in random.permutation(len(rows))[:count].tolist()]
+    kept = set(range(len(labels))).difference(held)
+    return sorted(kept), sorted(held)
+
+
+def draw_shots(labels: Sequence[int], shots: int, seed: int) -> list[int]:
+    """So many row numbers of each class, drawn by the seed; all of a class that has fewer."""
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for row, label in enumerate(labels):
+        by_class[label].append(row)
+    random = np.random.default_rng((seed, shots))
+    drawn = [by_class[label][p] for label in sorted(by_class) for p in random.permutation(len(by_class[label]))[:shots]]
+    return sorted(drawn)
+
+
+def count_classes(examples: Sequence[Example]) -> int:
+    """Different classes among the examples."""
+    return len({example.label for example in examples})
