@@ -117,6 +117,16 @@ MinCropOption = Annotated[
         rich_help_panel=RECIPE_PANEL,
     ),
 ]
+WordDropoutOption = Annotated[
+    float,
+    typer.Option(
+        "--word-dropout",
+        min=0.0,
+        max=0.9,
+        help="Part of the words of a text that the model does not get to read, while it learns to write them all.",
+        rich_help_panel=RECIPE_PANEL,
+    ),
+]
 FlipOption = Annotated[
     bool,
     typer.Option(

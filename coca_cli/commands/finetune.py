@@ -63,6 +63,7 @@ from coca_cli.training_options import (
     WarmupOption,
     WeightDecayOption,
     WeightsOption,
+    WordDropoutOption,
     check_length,
     parse_weights,
 )
@@ -99,6 +100,7 @@ def caption(
     weight_decay: WeightDecayOption = 0.1,
     clip: ClipOption = 1.0,
     ema: EmaOption = 0.0,
+    word_dropout: WordDropoutOption = 0.0,
     min_crop: MinCropOption = 1.0,
     flip: FlipOption = False,
     turn: TurnOption = False,
@@ -149,6 +151,7 @@ def caption(
         caption_weight=1.0,
         precision=precision,
         ema=ema,
+        word_dropout=word_dropout,
         seed=seed,
     )
     request = PretrainRequest(

@@ -63,6 +63,7 @@ from coca_cli.training_options import (
     WarmupOption,
     WeightDecayOption,
     WeightsOption,
+    WordDropoutOption,
     check_length,
     parse_weights,
 )
@@ -125,6 +126,7 @@ def pretrain(
     weight_decay: WeightDecayOption = 0.01,
     clip: ClipOption = 1.0,
     ema: EmaOption = 0.0,
+    word_dropout: WordDropoutOption = 0.0,
     contrastive_weight: Annotated[
         float,
         typer.Option(
@@ -184,6 +186,7 @@ def pretrain(
         caption_weight=caption_weight,
         precision=precision,
         ema=ema,
+        word_dropout=word_dropout,
         seed=seed,
     )
     request = PretrainRequest(

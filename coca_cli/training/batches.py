@@ -17,6 +17,7 @@ from coca_cli.media.batches import default_workers
 from coca_cli.media.images import ImageSettings, read_image
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.mixture import Draw, Mixture
+from coca_cli.training.word_dropout import draw_hidden
 from coca_cli.world import SINGLE, World
 
 BATCHES_AHEAD = 3
@@ -45,6 +46,7 @@ class TrainingBatch(NamedTuple):
         names: B names of source and example, for messages.
         position: Where the data stands after this batch.
         unreadable: Names of the pictures that should have stood here and could not be read, with the reasons.
+        hidden: (B, positions) places of words that the model does not get to read; None without word dropout.
     """
 
     pixels: Tensor
@@ -52,12 +54,29 @@ class TrainingBatch(NamedTuple):
     names: list[str]
     position: Position
     unreadable: dict[str, str]
+    hidden: Tensor | None = None
+
+
+class WordDropout(NamedTuple):
+    """How many words are hidden.
+
+    Attributes:
+        rate: Part of them.
+        positions: Of a text.
+    """
+
+    rate: float = 0.0
+    positions: int = 0
+
+
+NO_WORD_DROPOUT = WordDropout()
 
 
 class _Row(NamedTuple):
     draw: Draw
     pixels: NDArray[np.uint8]
     unreadable: dict[str, str]
+    hidden: NDArray[np.bool_]
 
 
 def training_batches(
@@ -66,6 +85,7 @@ def training_batches(
     augmentation: Augmentation,
     *,
     batch_size: int,
+    word_dropout: WordDropout = NO_WORD_DROPOUT,
     workers: int | None = None,
     world: World = SINGLE,
 ) -> Generator[TrainingBatch, None, None]:
@@ -79,6 +99,7 @@ def training_batches(
         settings: The model's image settings.
         augmentation: What is done to pictures.
         batch_size: Rows of all processes together.
+        word_dropout: How many words are hidden.
         workers: Decoding threads.
         world: The processes.
 
@@ -89,7 +110,7 @@ def training_batches(
     rows = batch_size // world.size
 
     def read(draw: Draw) -> _Row:
-        return _read(draw, settings, augmentation)
+        return _read(draw, settings, augmentation, word_dropout)
 
     def submitted(pool: ThreadPoolExecutor) -> tuple[list[Future[_Row]], Position]:
         mine = mixture.next_batch(batch_size)[world.rank * rows : (world.rank + 1) * rows]
@@ -107,7 +128,7 @@ def training_batches(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(draw: Draw, settings: ImageSettings, augmentation: Augmentation) -> _Row:
+def _read(draw: Draw, settings: ImageSettings, augmentation: Augmentation, words: WordDropout) -> _Row:
     wanted, unreadable = draw, dict[str, str]()
     for attempt in range(SUBSTITUTES + 1):
         try:
@@ -116,8 +137,9 @@ def _read(draw: Draw, settings: ImageSettings, augmentation: Augmentation) -> _R
             unreadable = unreadable or {draw.name: str(error)}  # a substitute is counted when it is its own turn
             wanted = draw.feed.replace(draw, attempt)
         else:
-            random = np.random.default_rng((*wanted.key, 1))
-            return _Row(wanted, augmentation(picture, settings, random), unreadable)
+            pixels = augmentation(picture, settings, np.random.default_rng((*wanted.key, 1)))
+            hidden = draw_hidden(words.rate, words.positions, np.random.default_rng((*wanted.key, 3)))
+            return _Row(wanted, pixels, unreadable, hidden)
     raise BadExample(
         f"{draw.name} cannot be read, and neither can any of {SUBSTITUTES} others that were tried in its place. "
         f"The first: {unreadable[draw.name]}. Mend the files or fetch them again"
@@ -127,6 +149,7 @@ def _read(draw: Draw, settings: ImageSettings, augmentation: Augmentation) -> _R
 def _stack(rows: list[_Row], position: Position) -> TrainingBatch:
     unreadable = {name: reason for row in rows for name, reason in row.unreadable.items()}
     pixels = torch.from_numpy(np.stack([row.pixels for row in rows]))
+    hidden = torch.from_numpy(np.stack([row.hidden for row in rows])) if len(rows[0].hidden) else None
     return TrainingBatch(
-        pixels, [row.draw.caption for row in rows], [row.draw.name for row in rows], position, unreadable
+        pixels, [row.draw.caption for row in rows], [row.draw.name for row in rows], position, unreadable, hidden
     )

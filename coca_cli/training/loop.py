@@ -25,6 +25,7 @@ from coca_cli.training.distributed import average_whole_gradients, gather_texts
 from coca_cli.training.objective import Losses, Part, Weights, backward, pack_texts
 from coca_cli.training.optim import clip_gradients, learning_rate_at
 from coca_cli.training.utilisation import StepCost
+from coca_cli.training.word_dropout import hide_words
 from coca_cli.world import World
 
 BAD_BATCH_FILE = "bad_batch.json"
@@ -47,6 +48,7 @@ class Recipe:
         caption_weight: Weight of the captioning loss.
         precision: fp32, or bf16 for autocast with fp32 weights.
         ema: Part of the moving average of the weights that stays at each step; 0 for no average.
+        word_dropout: Part of the words that are hidden from the text side.
         seed: Of the weights, the order, captions and crops.
     """
 
@@ -62,6 +64,7 @@ class Recipe:
     caption_weight: float = 2.0
     precision: str = "fp32"
     ema: float = 0.0
+    word_dropout: float = 0.0
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,10 +183,15 @@ def split_batch(batch: TrainingBatch, model: CoCa, tokenizer: TextEncoder, execu
     """The parts that go through the model one after the other, on the device."""
     tokens = tokenizer.encode(batch.captions)
     rows = len(tokens) // execution.accumulate
-    return [
-        Part(pixels.to(execution.device, non_blocking=True), pack_texts(model, texts).to(execution.device))
-        for pixels, texts in zip(torch.split(batch.pixels, rows), torch.split(tokens, rows), strict=True)
-    ]
+    parts: list[Part] = []
+    for start in range(0, len(tokens), rows):
+        part = slice(start, start + rows)
+        packed = pack_texts(model, tokens[part])
+        if batch.hidden is not None:  # what is to be written has been taken from the whole texts
+            packed = packed._replace(tokens=hide_words(packed.tokens, batch.hidden[part]))
+        pixels = batch.pixels[part].to(execution.device, non_blocking=True)
+        parts.append(Part(pixels, packed.to(execution.device)))
+    return parts
 
 
 def _detail(report: StepReport) -> str:

@@ -19,7 +19,7 @@ from coca_cli.model.checkpoint import save_weights
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed, choose_device
 from coca_cli.progress import Reporter
-from coca_cli.training.batches import Position, training_batches
+from coca_cli.training.batches import NO_WORD_DROPOUT, Position, WordDropout, training_batches
 from coca_cli.training.checkpoints import (
     TrainingState,
     load_checkpoint,
@@ -151,6 +151,10 @@ class _Run:
         self._save_model(self.request.output)
         self.reporter.notice(f"the model in {self.request.output} was missing or older: written from {checkpoint.name}")
 
+    def _word_dropout(self) -> WordDropout:
+        rate = self.prepared.recipe.word_dropout
+        return WordDropout(rate, self.prepared.model.config.text.context) if rate else NO_WORD_DROPOUT
+
     def train(self, checkpoint: Path | None) -> Trained:
         """All steps that are left."""
         if checkpoint is not None:
@@ -163,6 +167,7 @@ class _Run:
             self.state.model.config.image,
             request.augmentation,
             batch_size=recipe.batch_size,
+            word_dropout=self._word_dropout(),
             workers=request.workers,
             world=self.world,
         )

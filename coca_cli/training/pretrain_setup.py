@@ -34,6 +34,7 @@ from coca_cli.training.loop import Recipe
 from coca_cli.training.mixture import Feed, Mixture, share_out
 from coca_cli.training.optim import freeze, freeze_contrastive
 from coca_cli.training.pretrain_request import PretrainRequest
+from coca_cli.training.word_dropout import check_word_dropout
 
 DEFAULT_ARCHITECTURE = "coca_tiny"
 STREAMED_EXAMPLES = 100_000
@@ -78,6 +79,7 @@ def prepare(
     recipe = settle_recipe(request, mixture, device)
     torch.manual_seed(recipe.seed)
     model, tokenizer = build_model(request, mixture, checkpoint, shapes_alone=shapes_alone)
+    check_word_dropout(recipe.word_dropout, tokenizer)
     freeze(model, request.freeze)
     if not recipe.contrastive_weight:
         freeze_contrastive(model)
