@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from coca_cli import __version__
-from coca_cli.commands import caption, data, dedup, demo, embed, eval, finetune, models, pretrain, report
+from coca_cli.commands import (
+    caption,
+    data,
+    dedup,
+    demo,
+    embed,
+    eval,
+    eval_classification,
+    finetune,
+    models,
+    pretrain,
+    probe,
+    report,
+)
 from coca_cli.errors import CocaError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -36,6 +49,8 @@ app.add_typer(eval_app, name="eval")
 eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)
 eval_app.command("retrieval", no_args_is_help=True)(eval.retrieval)
 eval_app.command("caption", no_args_is_help=True)(eval.caption)
+eval_app.command("classification", no_args_is_help=True)(eval_classification.classification)
+app.command("probe", no_args_is_help=True)(probe.probe)
 app.command("caption", no_args_is_help=True)(caption.caption)
 app.command("embed", no_args_is_help=True)(embed.embed)
 app.command("report")(report.report)

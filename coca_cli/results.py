@@ -8,7 +8,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -86,6 +86,7 @@ class Run:
         dataset: As in its rows.
         command: The command line as it was typed.
         settings: Every setting that can move a number, by name; its `settings_hash` stands in the rows.
+        chosen: What the run itself chose on the way, and from what, such as a learning rate by validation scores.
         skipped: The examples that could not be read, as (id, reason).
         versions: As `installed_versions` gives them.
         seconds: How long the run took.
@@ -96,6 +97,7 @@ class Run:
     dataset: str
     command: str
     settings: Mapping[str, object]
+    chosen: Mapping[str, object] = field(default_factory=dict)
     skipped: Sequence[tuple[str, str]] = ()
     versions: Mapping[str, str]
     seconds: float

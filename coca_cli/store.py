@@ -216,6 +216,7 @@ def _run_document(results: Sequence[Result], run: Run) -> dict[str, Any]:
         "seconds": round(run.seconds, 3),
         "settings_hash": settings_hash(run.settings),
         "settings": plain_data(run.settings),
+        **({"chosen": plain_data(run.chosen)} if run.chosen else {}),
         "versions": dict(run.versions),
         "rows": [_row_name(row) for row in results],
         "skipped": [{"id": str(name), "reason": str(reason)} for name, reason in run.skipped],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coca_cli.datasets.example import Example
-from coca_cli.errors import BadExample
+from coca_cli.errors import BadExample, CocaError
 from coca_cli.media.batches import BATCHES_AHEAD, Skipped, decoded, default_workers
 from coca_cli.tasks.feature_store import FeatureStore, Part, join_parts, parts_of
 from coca_cli.world import SINGLE, World, gather_all
@@ -104,6 +104,42 @@ def stream_parts(
             for row, reason in found.unreadable.items():
                 skipped.add(other[row].id, BadExample(reason))
             yield found
+
+
+def stored_parts(
+    examples: Sequence[Example], store: FeatureStore, computing: Computing, skipped: Skipped, world: World = SINGLE
+) -> list[Part]:
+    """The parts in their order, on every process, their features mapped from disk where the store keeps them.
+
+    For features that may be larger than the memory. Several processes make parts of their own and read each other's
+    from the store, so they need the same one. Arguments and errors are those of `features_of`.
+    """
+    parts = parts_of(examples)
+    mine = range(world.rank, len(parts), world.size)
+    missing = [number for number in mine if not store.holds(number, parts[number])]
+    stream = _decode([parts[number] for number in missing], computing)
+    made: dict[int, Part] = {}
+    for number in missing:
+        part = _compute_part(itertools.islice(stream, len(parts[number])), computing, Skipped(strict=skipped.strict))
+        store.write(number, parts[number], part)
+        if store.folder is None:
+            made[number] = part
+    for others in gather_all(made, world):  # and so wait for all
+        made |= others
+    found: list[Part] = []
+    for number, members in enumerate(parts):
+        kept = made.get(number) or store.read(number, members)
+        if kept is None:
+            raise CocaError(
+                f"the features of part {number} that another process made are not in {store.folder}: give all "
+                "processes the same --cache-dir"
+            )
+        found.append(kept)
+        for row, reason in kept.unreadable.items():
+            skipped.add(members[row].id, BadExample(reason))
+    skipped.seen = len(examples)
+    skipped.check(final=True)
+    return found
 
 
 def _decode(parts: Sequence[Sequence[Example]], computing: Computing) -> Iterator[Outcome]:

@@ -49,7 +49,12 @@ class Evaluation:
     started: float = field(default_factory=time.monotonic)
 
     def record(
-        self, store: Store, scores: Mapping[str, Score], n: int | Mapping[str, int], skipped: Mapping[str, str]
+        self,
+        store: Store,
+        scores: Mapping[str, Score],
+        n: int | Mapping[str, int],
+        skipped: Mapping[str, str],
+        chosen: Mapping[str, object] | None = None,
     ) -> list[Result]:
         """Append one row per score.
 
@@ -58,6 +63,7 @@ class Evaluation:
             scores: Metric -> estimate, recorded times 100, in points; or a plain number, recorded as it is.
             n: Examples scored; where metrics differ in that, by metric.
             skipped: Example id -> why it could not be read.
+            chosen: What the run chose on the way, for the run file.
 
         Returns:
             The rows.
@@ -93,6 +99,7 @@ class Evaluation:
             dataset=self.dataset.name,
             command=shlex.join(["coca", *sys.argv[1:]]),
             settings=self.settings,
+            chosen=chosen or {},
             skipped=list(skipped.items()),
             versions=installed_versions(),
             seconds=seconds,

@@ -1,0 +1,127 @@
+"""The classifier that a task puts on an encoder: a single-query attentional pooler and a linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coca_cli.model.pooler import AttentionalPooler
+
+
+class TaskHead(nn.Module):
+    """A new attentional pooler with one query, and a linear classifier on what it brings back.
+
+    Source: the paper's section 4.2.1 and Table 9: an attentional pooling layer and a softmax layer on the encoder's
+    output tokens; for clips on the tokens of all frames together (section 4.2.2). How the pooler is built is not said:
+    here as the model's own poolers are.
+
+    Args:
+        width: Of the tokens.
+        heads: Attention heads of the pooler.
+        classes: C.
+        norm_inputs: LayerNorm on query and tokens, as the poolers of open_clip's models have it.
+        frames: Learned positions in time, added to the (normalised) tokens of each frame; 0 for none. Without them the
+            pooler looks at a set: it cannot tell a clip from the same clip backwards.
+    """
+
+    def __init__(self, width: int, heads: int, classes: int, *, norm_inputs: bool = False, frames: int = 0) -> None:
+        super().__init__()
+        self.pooler = AttentionalPooler(1, width, width, heads, norm_inputs=norm_inputs)
+        self.times = nn.Parameter(torch.empty(frames, width)) if frames else None
+        self.classifier = nn.Linear(width, classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise anew; a query of length 1 per number looks at all tokens about alike."""
+        self.pooler.reset_parameters()
+        if self.times is not None:
+            nn.init.normal_(self.times, std=0.02)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, W) of pictures, or (B, F, N, W) of clips, -> logits (B, C) in fp32."""
+        return side_by_side([self], tokens)[0]
+
+
+def side_by_side(heads: Sequence[TaskHead], tokens: Tensor) -> Tensor:
+    """The logits of several heads of one build from one look at the tokens.
+
+    With a single query the keys need not be computed: the product of the query with a token's key is the product of
+    the token with the query taken back through the keys' matrix. Nor the values: the sum of the tokens' values is the
+    value of their sum. So a head costs two vectors per token and attention head in place of two matrices, and all heads
+    are two products. What a LayerNorm's or the keys' bias adds is the same for all tokens: the softmax takes it out.
+
+    Args:
+        heads: S heads.
+        tokens: (B, N, W) of pictures, or (B, F, N, W) of clips, in any number format.
+
+    Returns:
+        (S, B, C) in fp32; the numbers that the pooler itself would give, but for rounding.
+    """
+    clips = tokens if tokens.ndim == 4 else tokens[:, None]  # (B, F, N, W)
+    frames, each = clips.shape[1:3]
+    seen = clips.flatten(1, 2).float()  # (B, L, W)
+    norm = heads[0].pooler.norm_context
+    if isinstance(norm, nn.LayerNorm):
+        seen = F.layer_norm(seen, seen.shape[-1:], eps=norm.eps)
+    looking = torch.stack([_looking(head) for head in heads])  # (S, H, W)
+    shape = looking.shape[:2]
+    scores = (seen @ looking.flatten(0, 1).T).view(*seen.shape[:2], *shape)  # (B, L, S, H)
+    times = None if heads[0].times is None else torch.stack([_times(head, frames) for head in heads])  # (S, F, W)
+    if times is not None:
+        at_time = torch.einsum("sfw,shw->fsh", times, looking)
+        scores = scores + at_time.repeat_interleave(each, dim=0)
+    weights = scores.softmax(dim=1)  # (B, L, S, H)
+    pooled = (weights.flatten(2).transpose(1, 2) @ seen).view(len(seen), *shape, -1)  # (B, S, H, W)
+    if times is not None:
+        by_frame = weights.view(len(seen), frames, each, *shape).sum(dim=2)  # (B, F, S, H)
+        pooled = pooled + torch.einsum("bfsh,sfw->bshw", by_frame, times)
+    return torch.stack([_classify(head, pooled[:, number]) for number, head in enumerate(heads)])
+
+
+class _Keys(NamedTuple):
+    keys: Tensor  # (H, W / H, W) matrices of the attention heads
+    values: Tensor  # the same
+    bias: Tensor  # (H, W / H) of the values
+
+
+def _matrices(head: TaskHead) -> _Keys:
+    attention = head.pooler.attention
+    weight, bias = attention.kv.weight, attention.kv.bias
+    width = len(bias) // 2
+    keys, values = (part.view(attention.heads, -1, weight.shape[1]) for part in (weight[:width], weight[width:]))
+    return _Keys(keys, values, bias[width:].view(attention.heads, -1))
+
+
+def _looking(head: TaskHead) -> Tensor:
+    """What each attention head's score of a token is the product with, (H, W)."""
+    pooler = head.pooler
+    queries = pooler.attention.q(pooler.norm_queries(pooler.queries)).view(pooler.attention.heads, -1)
+    scaled = queries * queries.shape[-1] ** -0.5
+    looking = torch.einsum("hd,hdw->hw", scaled, _matrices(head).keys)
+    return looking * pooler.norm_context.weight if isinstance(pooler.norm_context, nn.LayerNorm) else looking
+
+
+def _times(head: TaskHead, frames: int) -> Tensor:
+    """The positions in time, (F, W); of another number of frames than was trained on, in between."""
+    assert head.times is not None
+    if len(head.times) == frames:
+        return head.times
+    between = F.interpolate(head.times.T[None], size=frames, mode="linear", align_corners=True)
+    return between[0].T
+
+
+def _classify(head: TaskHead, pooled: Tensor) -> Tensor:
+    """Sums of tokens, (B, H, W), by their attention weights -> logits (B, C)."""
+    pooler = head.pooler
+    if isinstance(pooler.norm_context, nn.LayerNorm):
+        pooled = pooled * pooler.norm_context.weight + pooler.norm_context.bias
+    matrices = _matrices(head)
+    values = torch.einsum("bhw,hdw->bhd", pooled, matrices.values) + matrices.bias
+    logits: Tensor = head.classifier(pooler.norm(pooler.attention.out(values.flatten(1))))
+    return logits

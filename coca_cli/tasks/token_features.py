@@ -1,0 +1,169 @@
+"""Pictures or clips of a dataset -> what heads are trained on: the tokens of the image side, or their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from coca_cli.datasets.example import Dataset, Example
+from coca_cli.errors import BadCheckpoint
+from coca_cli.media.batches import Skipped
+from coca_cli.media.images import normalise
+from coca_cli.model.coca import CoCa
+from coca_cli.model.placement import Placed
+from coca_cli.options import FeatureChoice
+from coca_cli.progress import Reporter
+from coca_cli.tasks.embedding import checked_embeddings
+from coca_cli.tasks.feature_store import FeatureStore, Part, parts_of
+from coca_cli.tasks.features import Computing, Outcome, stored_parts
+from coca_cli.tasks.media_features import Reading, media_computing
+from coca_cli.world import SINGLE, World
+
+
+class FeatureSet:
+    """Features of examples that could be read, in parts that may lie on disk.
+
+    Args:
+        examples: The n examples.
+        parts: Their features in order, (n_i, ...) each.
+
+    Attributes:
+        examples: The same.
+        labels: (n,) their classes.
+    """
+
+    def __init__(self, examples: Sequence[Example], parts: Sequence[Tensor]) -> None:
+        self.examples = list(examples)
+        self.labels = torch.tensor([example.label for example in self.examples], dtype=torch.int64)
+        self._rows = [row for part in parts for row in part.unbind()]  # views: nothing is read yet
+
+    @classmethod
+    def of_parts(cls, examples: Sequence[Example], parts: Sequence[Part]) -> FeatureSet:
+        """Of the examples that were asked for, those that their parts have."""
+        whole = parts_of(examples)
+        read = [members[row] for part, members in zip(parts, whole, strict=True) for row in part.rows]
+        return cls(read, [part.features for part in parts if part.rows])
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def take(self, rows: Iterable[int]) -> Tensor:
+        """The features of these examples, (B, ...), copied from where they lie."""
+        return torch.stack([self._rows[row] for row in rows])
+
+    def part(self, rows: Iterable[int]) -> FeatureSet:
+        """The set of these examples alone; features stay where they are."""
+        found = FeatureSet([], [])
+        chosen = list(rows)
+        found.examples = [self.examples[row] for row in chosen]
+        found.labels = self.labels[torch.tensor(chosen, dtype=torch.int64)]
+        found._rows = [self._rows[row] for row in chosen]
+        return found
+
+
+def token_set(
+    dataset: Dataset,
+    split: str,
+    examples: Sequence[Example],
+    placed: Placed,
+    kind: FeatureChoice,
+    reading: Reading,
+    skipped: Skipped,
+    reporter: Reporter,
+    world: World = SINGLE,
+) -> FeatureSet:
+    """The features of a split, from the store where they are there.
+
+    Args:
+        dataset: Where the examples come from.
+        split: Which part.
+        examples: In the order of the set.
+        placed: The model.
+        kind: Tokens or their mean; not the embedding, which any model has.
+        reading: How pictures or clips are read.
+        skipped: Takes note of what cannot be read.
+        reporter: Shows progress.
+        world: The processes that share the work.
+
+    Raises:
+        BadCheckpoint: The model is no CoCa.
+        BadExample: In strict mode at the first unreadable example; otherwise when more than 5 % are unreadable.
+    """
+
+    def track(stream: Iterable[Outcome]) -> Iterable[Outcome]:
+        return reporter.track(stream, total=-(-len(examples) // world.size), label=f"{dataset.name} {split}")
+
+    clips = dataset.media == "video"
+    computing, facts = token_computing(placed, kind, reading, track, clips=clips, border=dataset.border)
+    facts |= {"dataset": dataset.name, "dataset_version": dataset.version, "split": split}
+    store = FeatureStore(reading.cache, facts, reporter.warn)
+    return FeatureSet.of_parts(examples, stored_parts(examples, store, computing, skipped, world))
+
+
+def token_computing(
+    placed: Placed,
+    kind: FeatureChoice,
+    reading: Reading,
+    track: Callable[[Iterable[Outcome]], Iterable[Outcome]] = iter,
+    *,
+    clips: bool,
+    border: int = 0,
+) -> tuple[Computing, dict[str, object]]:
+    """How pictures or clips become features, and all that decides these but the files; as `media_computing`.
+
+    Raises:
+        BadCheckpoint: The model is no CoCa.
+    """
+    if not isinstance(placed.model, CoCa):
+        raise BadCheckpoint(
+            f"{placed.name} is no CoCa, and only its embedding is known here: use --head linear or knn with "
+            "--features embedding"
+        )
+    embedding, facts = media_computing(placed, reading, track, clips=clips, border=border)
+    facts |= {"features": kind.value}
+    facts.pop("frame_mean", None)
+    if clips:
+        facts["frames"] = asdict(reading.sampling)
+    compute = partial(encode_tokens, placed, kind)
+    return (
+        Computing(
+            read=embedding.read,
+            compute=compute,
+            batch_size=embedding.batch_size,
+            workers=reading.workers,
+            track=track,
+        ),
+        facts,
+    )
+
+
+@torch.inference_mode()
+def encode_tokens(placed: Placed, kind: FeatureChoice, pixels: Tensor) -> Tensor:
+    """What a head looks at.
+
+    Args:
+        placed: A CoCa.
+        kind: patches: the encoder's output, as in the paper; generative: what the generative pooler makes of it, as the
+            decoder sees it; mean: the mean of the encoder's output, over all frames of a clip.
+        pixels: (B, 3, size, size) uint8 of pictures, (B, F, 3, size, size) of clips.
+
+    Returns:
+        On the CPU: tokens (B, N, W) or (B, F, N, W) in bf16, so that kept ones are what was computed; or means (B, W)
+        in fp32.
+
+    Raises:
+        CocaError: They are no finite numbers.
+    """
+    model = placed.model
+    assert isinstance(model, CoCa)
+    lead = pixels.shape[:-3]
+    images = normalise(pixels.flatten(0, -4).to(placed.device), placed.image).to(placed.dtype)
+    tokens = model.encode_image(images).tokens if kind is FeatureChoice.generative else model.image.vit(images)
+    if kind is FeatureChoice.mean:
+        means = tokens.float().mean(dim=1).view(lead[0], -1, tokens.shape[-1])
+        return checked_embeddings(means.mean(dim=1).cpu())  # over the frames of a clip
+    return checked_embeddings(tokens.bfloat16().cpu()).view(*lead, *tokens.shape[1:])

@@ -1,0 +1,201 @@
+"""Several task heads trained side by side on the same batches: learning rates and weight decays to choose among."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from coca_cli.errors import CocaError
+from coca_cli.model.task_head import TaskHead, side_by_side
+from coca_cli.options import DecayChoice, OptimizerChoice
+from coca_cli.progress import Reporter
+from coca_cli.training.ema import Ema
+from coca_cli.training.optim import build_optimizer, clip_gradients, learning_rate_at
+from coca_cli.world import SINGLE, World
+
+ROWS = 256
+"""Examples that are scored at once; always the same, so that sums are."""
+
+
+class Setting(NamedTuple):
+    """What tells one head of a sweep from another."""
+
+    learning_rate: float
+    weight_decay: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRecipe:
+    """The numbers that all heads of a sweep share.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch_size: Examples per step, of all processes together.
+        warmup: Part of the steps in which the rate rises.
+        decay: How it falls then.
+        optimizer: Which.
+        clip: Largest gradient norm of each head; 0 for no clipping.
+        ema: Part of the moving average of the weights that stays at each step; 0 for no average.
+        label_smoothing: Part of each target that is spread over all classes.
+        seed: Of the first weights and the order.
+    """
+
+    steps: int
+    batch_size: int
+    warmup: float = 0.0
+    decay: DecayChoice = DecayChoice.cosine
+    optimizer: OptimizerChoice = OptimizerChoice.adafactor
+    clip: float = 1.0
+    ema: float = 0.9999
+    label_smoothing: float = 0.0
+    seed: int = 0
+
+
+class HeadScore(NamedTuple):
+    """How good a head is on a validation set.
+
+    Attributes:
+        accuracy: top-1 in [0, 1].
+        loss: Mean cross-entropy.
+    """
+
+    accuracy: float
+    loss: float
+
+
+def train_heads(
+    build: Callable[[], TaskHead],
+    settings: Sequence[Setting],
+    take: Callable[[Sequence[int]], Tensor],
+    labels: Tensor,
+    recipe: HeadRecipe,
+    reporter: Reporter,
+    world: World = SINGLE,
+    device: torch.device | None = None,
+) -> list[TaskHead]:
+    """One head per setting, all begun with the same weights; each ends as it would alone.
+
+    Args:
+        build: Makes a head.
+        settings: S of them.
+        take: Row numbers -> tokens (B, ...) of these examples.
+        labels: (n,) classes of all examples.
+        recipe: How.
+        reporter: Shows progress.
+        world: The processes; each takes its rows of every batch.
+        device: Where.
+
+    Returns:
+        S heads with the averaged weights, where there is an average.
+
+    Raises:
+        CocaError: A loss is no number any more, or a batch cannot be shared evenly.
+    """
+    if recipe.batch_size % world.size:
+        raise CocaError(
+            f"--head-batch-size {recipe.batch_size} cannot be shared by {world.size} processes; use a multiple"
+        )
+    torch.manual_seed(recipe.seed)
+    first = build()
+    heads = [build() for _ in settings]
+    for head in heads:
+        head.load_state_dict(first.state_dict())
+        head.to(device)
+    optimizers = [
+        build_optimizer(head, recipe.optimizer, setting.learning_rate, setting.weight_decay)
+        for head, setting in zip(heads, settings, strict=True)
+    ]
+    averages = [Ema(head, recipe.ema) for head in heads] if recipe.ema else []
+    warmup = round(recipe.warmup * recipe.steps)
+    size, each = recipe.batch_size, recipe.batch_size // world.size
+    batches = itertools.islice(batches_of_rows(len(labels), size, recipe.seed), recipe.steps)
+    for step, rows in enumerate(
+        reporter.track(batches, total=recipe.steps * size, label="training heads", size=lambda rows: len(rows))
+    ):
+        mine = rows[world.rank * each : (world.rank + 1) * each]
+        wanted = labels[torch.tensor(mine)].to(device)
+        logits = side_by_side(heads, take(mine).to(device))  # (S, B, C)
+        losses = torch.stack([F.cross_entropy(one, wanted, label_smoothing=recipe.label_smoothing) for one in logits])
+        _refuse_no_number(losses, settings, step)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(losses.sum())  # no head's loss moves another's weights
+        for head, optimizer, setting in zip(heads, optimizers, settings, strict=True):
+            _average_gradients(head, world)
+            clip_gradients(head, recipe.clip)
+            peak = setting.learning_rate
+            rate = learning_rate_at(step, steps=recipe.steps, warmup=warmup, peak=peak, decay=recipe.decay)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        for head, average in zip(heads, averages, strict=False):
+            average.update(head, step + 1)
+        reporter.detail = f"loss {losses.min().item():.3f} to {losses.max().item():.3f}"
+    reporter.detail = ""
+    for head, average in zip(heads, averages, strict=False):
+        head.load_state_dict(average.weights)
+    return [head.eval() for head in heads]
+
+
+def batches_of_rows(n: int, size: int, seed: int) -> Iterator[list[int]]:
+    """Row numbers of full batches without end: every row once in each pass, in another order; passes join."""
+    rows: list[int] = []
+    for epoch in itertools.count():
+        rows += np.random.default_rng((seed, epoch)).permutation(n).tolist()
+        while len(rows) >= size:
+            yield rows[:size]
+            rows = rows[size:]
+
+
+@torch.inference_mode()
+def head_logits(
+    heads: Sequence[TaskHead], take: Callable[[Sequence[int]], Tensor], n: int, device: torch.device | None = None
+) -> Tensor:
+    """What each head says of n examples, (S, n, C) fp32 on the CPU."""
+    parts = [range(start, min(n, start + ROWS)) for start in range(0, n, ROWS)]
+    return torch.cat([side_by_side(heads, take(rows).to(device)).cpu() for rows in parts], dim=1)
+
+
+def score_heads(logits: Tensor, labels: Tensor) -> list[HeadScore]:
+    """Accuracy and loss of each head.
+
+    Args:
+        logits: (S, n, C).
+        labels: (n,).
+    """
+    return [
+        HeadScore((one.argmax(dim=1) == labels).float().mean().item(), F.cross_entropy(one, labels).item())
+        for one in logits
+    ]
+
+
+def best_head(scores: Sequence[HeadScore]) -> int:
+    """The number of the most accurate head; among equals the one with the least loss."""
+    return max(range(len(scores)), key=lambda number: (scores[number].accuracy, -scores[number].loss))
+
+
+def _average_gradients(head: TaskHead, world: World) -> None:
+    if world.size == 1:
+        return
+    for parameter in head.parameters():
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad.div_(world.size)
+
+
+def _refuse_no_number(losses: Tensor, settings: Sequence[Setting], step: int) -> None:
+    if losses.isfinite().all():
+        return
+    setting = next(s for s, loss in zip(settings, losses.tolist(), strict=True) if loss != loss or loss == float("inf"))
+    raise CocaError(
+        f"the head with the learning rate {setting.learning_rate:g} has no finite loss at step {step + 1}; use lower "
+        "rates"
+    )

@@ -1,0 +1,230 @@
+"""The straight path of `coca probe`: frozen features, heads trained side by side, the best one scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import product
+from typing import NamedTuple
+
+from coca_cli.datasets.held_out import choose_splits, hold_out
+from coca_cli.datasets.selection import Selection, select_labelled, select_prompts
+from coca_cli.errors import CocaError
+from coca_cli.media.batches import Skipped
+from coca_cli.model.classifier_folder import CLASSIFIER_FILE, ClassifierDescription, save_classifier
+from coca_cli.model.coca import CoCa
+from coca_cli.model.placement import Placed
+from coca_cli.options import FeatureChoice, HeadChoice
+from coca_cli.progress import Reporter
+from coca_cli.results import Result, plain_data
+from coca_cli.store import Store
+from coca_cli.tasks.absent_clips import missing_files, name_part, tell_absent
+from coca_cli.tasks.classification import classification_scores, rank_classes
+from coca_cli.tasks.media_features import embed_media
+from coca_cli.tasks.predictions import check_predictions_path, write_predictions
+from coca_cli.tasks.recording import Evaluation
+from coca_cli.tasks.token_features import FeatureSet, token_set
+from coca_cli.tasks.zeroshot import check_labels
+from coca_cli.training.head_sweep import Setting
+from coca_cli.training.probe_fit import Fitting, ProbeFeatures, few_shots
+from coca_cli.training.probe_request import ProbeRequest
+from coca_cli.world import SINGLE, World
+
+TOKENS = (FeatureChoice.patches, FeatureChoice.generative)
+VECTORS = (FeatureChoice.embedding, FeatureChoice.mean)
+
+
+class ProbeParts(NamedTuple):
+    """What is trained on, chosen on and scored.
+
+    Attributes:
+        train: Training examples, with those held out from them where there is no validation split.
+        val: None where it is held out.
+        test: What is scored.
+        class_names: C names.
+    """
+
+    train: Selection
+    val: Selection | None
+    test: Selection
+    class_names: tuple[str, ...]
+
+
+def check_request(request: ProbeRequest, store: Store) -> ProbeParts:
+    """Find the mistakes that can be found before a model is loaded, and the examples.
+
+    Raises:
+        CocaError: Data are missing, splits meet, or what is to be written cannot be.
+    """
+    store.check_writable()
+    fitting = TOKENS if request.head is HeadChoice.attentional else VECTORS
+    if request.looked_at not in fitting:
+        raise CocaError(
+            f"--head {request.head.value} looks at {' or '.join(fitting)}, not at --features {request.looked_at.value}"
+        )
+    if request.output is not None:
+        if request.head is not HeadChoice.attentional:
+            raise CocaError(f"--head {request.head.value} leaves no classifier to write: leave out --output")
+        if (request.output / CLASSIFIER_FILE).exists() and not request.overwrite:
+            raise CocaError(f"{request.output} has a classifier already; choose another folder or say --overwrite")
+    if request.shots and (request.output is not None or request.predictions is not None):
+        raise CocaError("--shots trains many classifiers for their mean: leave out --output and --predictions")
+    if request.predictions is not None:
+        check_predictions_path(request.predictions)
+    if request.times and request.dataset.media != "video":
+        raise CocaError(f"--times is for the frames of clips, and {request.dataset.name} has pictures; leave it out")
+    names = choose_splits(request.dataset, request.train_split, request.val_split, request.test_split)
+
+    def select(split: str) -> Selection:
+        return select_labelled(request.dataset, request.root, split, request.limit)
+
+    test, train = select(names.test), select(names.train)
+    prompts = select_prompts(request.dataset, request.root, None, None)
+    parts = ProbeParts(train, select(names.val) if names.val else None, test, prompts.class_names)
+    for part in filter(None, (parts.train, parts.val, parts.test)):
+        check_labels(part.examples, len(parts.class_names))
+    return parts
+
+
+def run_probe(
+    request: ProbeRequest,
+    parts: ProbeParts,
+    placed: Placed,
+    named: tuple[str, str | None, int | None],
+    store: Store,
+    reporter: Reporter,
+    world: World = SINGLE,
+) -> list[Result]:
+    """Train, choose, score and record.
+
+    Args:
+        request: What the user asked.
+        parts: From `check_request`.
+        placed: The model.
+        named: How the user named it: --model, --pretrained, --image-size.
+        store: Where rows go.
+        reporter: Shows progress.
+        world: The processes.
+
+    Returns:
+        The rows that the first process appended to the store; none on others.
+
+    Raises:
+        CocaError: Data are missing or broken, or a loss is no number; see the functions called.
+    """
+    for part in filter(None, (parts.train, parts.val, parts.test)):
+        tell_absent(part.absent, len(part.examples), reporter)
+    settings = _settings(request, parts, placed)
+    test = parts.test
+    evaluation = Evaluation(
+        task="probe",
+        dataset=request.dataset,
+        split=name_part(test.split, test.absent, len(test.examples)),
+        origin=placed.origin,
+        seed=request.recipe.seed,
+        settings=settings,
+    )
+    features, skipped = _load_features(request, parts, placed, reporter, world)
+    described = None
+    if request.head is HeadChoice.attentional:
+        described = _describe(request, parts, placed, named)
+    fitting = Fitting(request, described, len(parts.class_names), reporter, world, placed.device)
+    missing = {**missing_files(test.absent), **skipped.reasons}
+    if request.shots:
+        found = few_shots(fitting, features, request.shots, request.draws)
+        return evaluation.record(store, found.scores, len(features.test), missing, found.chosen) if world.first else []
+    fitted = fitting.fit(features, request.recipe.seed)
+    if not world.first:
+        return []
+    labels, examples = features.test.labels, features.test.examples
+    ranking = rank_classes(fitted.scores)
+    scores = classification_scores(ranking, labels, len(parts.class_names))
+    rows = evaluation.record(store, scores, len(labels), missing, fitted.chosen)
+    if request.predictions is not None:
+        write_predictions(request.predictions, [e.id for e in examples], labels, ranking, parts.class_names)
+    if request.output is not None and described is not None and fitted.head is not None:
+        trained = plain_data({"dataset": request.dataset.name, **settings, **fitted.chosen})
+        save_classifier(request.output, described, fitted.head, {"trained": trained})
+    return rows
+
+
+def _load_features(
+    request: ProbeRequest, parts: ProbeParts, placed: Placed, reporter: Reporter, world: World
+) -> tuple[ProbeFeatures, Skipped]:
+    """The features of all three parts, and what of the test part could not be read."""
+
+    def load(part: Selection) -> tuple[FeatureSet, Skipped]:
+        skipped = Skipped(strict=request.strict)
+        words = (request.dataset, part.split, part.examples, placed)
+        rest = (request.reading, skipped, reporter, world)
+        if request.looked_at is FeatureChoice.embedding:
+            embedded = embed_media(*words, *rest)
+            found = FeatureSet(embedded.examples, [embedded.features.float()])
+        else:
+            found = token_set(*words, request.looked_at, *rest)
+        skipped.tell(reporter.warn)
+        return found, skipped
+
+    train, _ = load(parts.train)
+    if parts.val is None:
+        kept, held = hold_out(train.labels.tolist(), request.val_part, request.recipe.seed)
+        train, val = train.part(kept), train.part(held)
+    else:
+        val, _ = load(parts.val)
+    test, skipped = load(parts.test)
+    return ProbeFeatures(train, val, test), skipped
+
+
+def _describe(
+    request: ProbeRequest, parts: ProbeParts, placed: Placed, named: tuple[str, str | None, int | None]
+) -> ClassifierDescription:
+    assert isinstance(placed.model, CoCa)
+    config = placed.model.config
+    patches = request.looked_at is FeatureChoice.patches
+    clips = request.dataset.media == "video"
+    return ClassifierDescription(
+        name=f"{placed.name} + {request.head.value} probe",
+        backbone=named[0],
+        pretrained=named[1],
+        image_size=named[2],
+        checkpoint=placed.checkpoint,
+        features=request.looked_at.value,
+        width=config.vision.width if patches else config.pooler.width,
+        heads=config.vision.heads if patches else config.pooler.heads,
+        norm_inputs=config.pooler.norm_inputs or not config.vision.final_norm,
+        class_names=parts.class_names,
+        clips=clips,
+        frames=request.reading.sampling.frames if clips else 0,
+        sampling=request.reading.sampling.kind,
+        times=request.times,
+    )
+
+
+def _settings(request: ProbeRequest, parts: ProbeParts, placed: Placed) -> dict[str, object]:
+    """All that can move the number."""
+    settings: dict[str, object] = {
+        "head": request.head,
+        "features": request.looked_at,
+        "train": parts.train.split,
+        "val": parts.val.split if parts.val else {"part of train": request.val_part},
+        "limit": request.limit,
+        "image": placed.image.size,
+        "seed": request.recipe.seed,
+    }
+    if request.shots:
+        settings |= {"shots": list(request.shots), "draws": request.draws}
+    if request.head is HeadChoice.attentional:
+        settings |= {
+            "settings": [setting._asdict() for setting in request.settings],
+            "recipe": asdict(request.recipe),
+            "epochs": request.epochs,
+            "times": request.times,
+        }
+    if request.dataset.media == "video":
+        settings |= {"frames": asdict(request.reading.sampling), "absent": [*parts.train.absent, *parts.test.absent]}
+    return settings
+
+
+def sweep(rates: Sequence[float], decays: Sequence[float]) -> list[Setting]:
+    """Every learning rate with every weight decay."""
+    return [Setting(rate, decay) for rate, decay in product(rates, decays)]
