@@ -158,7 +158,7 @@ def probe(
     strict: StrictOption = False,
     cache_dir: CacheDirOption = DEFAULT_CACHE,
     cache: CacheOption = True,
-    classifier: Annotated[
+    classifier_folder: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write the classifier here.", rich_help_panel=OUTPUT_PANEL),
     ] = None,
@@ -215,7 +215,7 @@ def probe(
             cache=cache_dir if cache else None,
             sampling=Sampling(frames, sampling.value),
         ),
-        output=classifier,
+        output=classifier_folder,
         overwrite=overwrite,
         predictions=predictions,
         shots=_shots(shots),
@@ -230,8 +230,8 @@ def probe(
         rows = run_probe(request, parts, placed, (model, pretrained, image_size), store, reporter, world)
     if world.first:
         print(render(rows, format), end="")
-        if classifier is not None:
-            reporter.notice(f"next: coca eval classification -m {classifier} -d NAME")
+        if classifier_folder is not None:
+            reporter.notice(f"next: coca eval classification -m {classifier_folder} -d NAME")
 
 
 def _numbers(option: str, text: str) -> list[float]:

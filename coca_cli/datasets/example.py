@@ -62,10 +62,10 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
-    """A picture drawn by a built-in set.
+    """A picture or a clip drawn by a built-in set.
 
     Attributes:
-        array: (height, width, 3) uint8 RGB.
+        array: (height, width, 3) uint8 RGB of a picture, (frames, height, width, 3) of a clip.
         name: What it is called in messages.
     """
 

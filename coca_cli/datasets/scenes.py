@@ -88,13 +88,17 @@ class Scene(NamedTuple):
     facts: SceneFacts
 
 
-class _Scans(NamedTuple):
+class Scans(NamedTuple):
+    """Handwriting to draw with: ink, the digit of each scan, and ids."""
+
     ink: NDArray[np.float32]  # (n, 10, 10) from 0 to 1
     labels: tuple[int, ...]
     ids: tuple[str, ...]
 
 
-class _Spot(NamedTuple):
+class Spot(NamedTuple):
+    """Where a digit goes."""
+
     place: str
     size: Literal["small", "large"]
     box: tuple[int, int, int]  # left, top, side in pixels
@@ -111,32 +115,34 @@ def draw_scene(split: str, index: int) -> Scene:
         UnknownName: Another split.
     """
     check_split("scenes", split, SPLITS)
-    scans, dice = _load_scans(split), Dice(SPLITS.index(split), index)
+    scans, dice = load_scans(split), Dice(SPLITS.index(split), index)
     count, plain = dice.pick((1, 1, 2, 3)), dice.pick((True, False, False))
     plain = plain and count == 1  # as the `digits` set draws it: large, white on black
     background = "black" if plain else dice.pick(("black", "dark", "dark", "light", "light"))
-    colours = ("white",) if plain else tuple(name for name in COLOURS if _stands_out(name, background))
-    spots = _choose_spots(dice, count) if count > 1 else (_choose_lone_spot(dice, plain),)
+    colours = ("white",) if plain else tuple(name for name in COLOURS if stands_out(name, background))
+    spots = _choose_spots(dice, count) if count > 1 else (choose_lone_spot(dice, plain),)
     canvas = np.empty((SIDE, SIDE, 3), np.float32)
     canvas[:] = dice.pick(TONES[background])
     digits = []
     for place, size, box in spots:
         scan, colour = dice.between(0, len(scans.ids) - 1), dice.pick(colours)
-        _paint(canvas, scans.ink[scan], box, COLOURS[colour] if plain else _shade(colour, dice))
+        paint(canvas, scans.ink[scan], box, COLOURS[colour] if plain else shade(colour, dice))
         digits.append(DigitFacts(scans.labels[scan], colour, size, place, scans.ids[scan], box))
     facts = SceneFacts(background, tuple(digits))
     return Scene((canvas + 0.5).astype(np.uint8), describe(facts, dice), facts)
 
 
 @lru_cache
-def _load_scans(split: str) -> _Scans:
+def load_scans(split: str) -> Scans:
+    """The scans of one split, each with a rim of paper."""
     images, labels, ids = digit_scans(split)
     # The rim of paper keeps strokes that touch the scan's edge from ending in a hard line.
     ink = np.pad(images.astype(np.float32) / np.float32(MOST_INK), ((0, 0), (1, 1), (1, 1)))  # (n, 10, 10)
-    return _Scans(ink, tuple(labels.tolist()), ids)
+    return Scans(ink, tuple(labels.tolist()), ids)
 
 
-def _choose_lone_spot(dice: Dice, plain: bool) -> _Spot:
+def choose_lone_spot(dice: Dice, plain: bool) -> Spot:
+    """A place for a single digit; `plain` for one that is drawn as the `digits` set draws it."""
     kind = "centre" if plain else dice.pick(("centre", "large", "small", "small"))
     if kind == "centre":
         side = dice.between(*(LIKE_DIGITS if plain else LARGE_CENTRE))
@@ -147,7 +153,7 @@ def _choose_lone_spot(dice: Dice, plain: bool) -> _Spot:
     return _spot(place, "small", dice.between(*SMALL), SMALL[1], dice)
 
 
-def _choose_spots(dice: Dice, count: int) -> tuple[_Spot, ...]:
+def _choose_spots(dice: Dice, count: int) -> tuple[Spot, ...]:
     places, room = dice.pick(_TWO if count == 2 else _THREE)
     spots = []
     for place in places:
@@ -157,23 +163,25 @@ def _choose_spots(dice: Dice, count: int) -> tuple[_Spot, ...]:
     return tuple(spots)
 
 
-def _spot(place: str, size: Literal["small", "large"], side: int, room: int, dice: Dice) -> _Spot:
+def _spot(place: str, size: Literal["small", "large"], side: int, room: int, dice: Dice) -> Spot:
     """A square of the given side somewhere in the place's room, which is a square too (sides in pixels)."""
     column, row, _ = PLACES[place]
     left, top = (third * (SIDE - room) // 2 + dice.between(0, room - side) for third in (column, row))
-    return _Spot(place, size, (left, top, side))
+    return Spot(place, size, (left, top, side))
 
 
-def _stands_out(colour: str, background: str) -> bool:
+def stands_out(colour: str, background: str) -> bool:
+    """Whether a digit of that colour can be read on the background."""
     return colour not in PALE if background == "light" else colour != "black"
 
 
-def _shade(colour: str, dice: Dice) -> tuple[int, ...]:
+def shade(colour: str, dice: Dice) -> tuple[int, ...]:
+    """RGB near the colour's own."""
     spread = (dice.between(-COLOUR_SPREAD, COLOUR_SPREAD) for _ in range(3))
     return tuple(min(max(value + change, 0), 255) for value, change in zip(COLOURS[colour], spread, strict=True))
 
 
-def _paint(
+def paint(
     canvas: NDArray[np.float32], ink: NDArray[np.float32], box: tuple[int, int, int], colour: tuple[int, ...]
 ) -> None:
     """Draw one scan, (10, 10) from 0 to 1, into the box of the canvas, (64, 64, 3), smoothly enlarged."""

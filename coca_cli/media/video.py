@@ -37,6 +37,9 @@ INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers, by FFmpeg's names, that say when each frame is shown and lead to it. In others decord may land beside it,
 or know no times, as in an AVI."""
 
+DRAWN_RATE = 8
+"""Frames per second of clips that built-in sets draw."""
+
 ONE_BY_ONE = ("h264", "hevc", "vp9", "av1")
 """Codecs, by FFmpeg's names, in which each packet of these containers shows a frame. Others have packets that show
 none; decord counts them, and so takes other frames for those that were asked for."""
@@ -123,7 +126,11 @@ def read_frames(medium: Medium, settings: ImageSettings, sampling: Sampling) -> 
         BadExample: It is missing, damaged, cut off, or has no pictures.
     """
     if isinstance(medium, Pixels):
-        raise BadExample(f"{medium}: a drawn picture is no clip")
+        if medium.array.ndim != 4:
+            raise BadExample(f"{medium}: a drawn picture is no clip")
+        times = np.arange(len(medium.array)) / DRAWN_RATE
+        drawn = choose_frames(times, len(times) / DRAWN_RATE, sampling).tolist()
+        return np.stack([fit_image(Image.fromarray(medium.array[number]), settings) for number in drawn])
     try:
         # `file:` keeps FFmpeg from taking a name with a colon for an address
         source: Source = f"file:{medium}" if isinstance(medium, Path) else medium.read_bytes()

@@ -242,7 +242,9 @@ def test_what_cannot_be_classified(
     save_clip(tmp_path / "clips/red/1.mp4", 0)
     save_clip(tmp_path / "clips/blue/1.mp4", 1)
     assert classify(tmp_path / "probe", f"videos:{tmp_path}/clips", tmp_path) == 1
-    assert "was trained on pictures, and " in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert " was trained on pictures, and " in err
+    assert " has others: use a set of pictures" in err
     assert classify(model, data, tmp_path) == 1
     assert "give the folder that coca probe or coca finetune wrote" in capsys.readouterr().err
     described = tmp_path / "probe/classifier.json"

@@ -43,8 +43,8 @@ def read_split(dataset: Dataset, split: str) -> list[Example]:
 def read_medium(medium: Medium) -> bytes:
     if isinstance(medium, Pixels):
         assert medium.array.dtype == np.uint8
-        assert medium.array.ndim == 3
-        assert medium.array.shape[2] == 3
+        assert medium.array.ndim in (3, 4)
+        assert medium.array.shape[-1] == 3
         return medium.array.tobytes()
     if isinstance(medium, Member):
         found = medium.read_bytes()
