@@ -212,7 +212,7 @@ def test_clips(model: Path, tmp_path: Path) -> None:
         (("--shots", "1,2", "-o", "x"), "--shots trains many classifiers for their mean: leave out --output"),
         (("--times",), "--times is for the frames of clips"),
         (("--split", "train"), "trained on and scored on the same split"),
-        (("--train-split", "trian"), "unknown split"),
+        (("--train-split", "trein"), "unknown split"),
     ],
 )
 def test_mistakes_are_refused(

@@ -29,7 +29,7 @@ def test_parts_that_meet_are_refused(names: tuple[str | None, str | None, str | 
 
 def test_an_unknown_split() -> None:
     with pytest.raises(UnknownName):
-        choose_splits(CIFAR10, "trian", None, None)
+        choose_splits(CIFAR10, "trein", None, None)
 
 
 def test_a_part_of_every_class_is_held_out() -> None:
