@@ -178,6 +178,7 @@ def test_the_defaults(finetune: Finetune, model: Path, table: Path, tmp_path: Pa
         "caption_weight": 1.0,
         "precision": "fp32",
         "ema": 0.0,
+        "word_dropout": 0.0,
         "seed": 0,
     }
     assert settings["augmentation"] == {"min_area": 1.0, "flip": False, "turn": False}

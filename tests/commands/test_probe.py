@@ -274,20 +274,17 @@ def test_a_model_that_is_no_coca_has_no_tokens(
 
 
 def test_two_processes_train_the_same_head_and_score_exactly_alike(model: Path, pictures: Path, tmp_path: Path) -> None:
-    def start(name: str, processes: int) -> dict[str, torch.Tensor]:
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        words = [sys.executable, *(launcher if processes > 1 else []), "-m", "coca_cli", "probe"]
-        words += ["-m", str(model), "-d", f"folder:{pictures}", "-o", str(tmp_path / name)]
-        words += ["--results", str(tmp_path / name), "--cache-dir", str(tmp_path / f"cache{name}"), *map(str, QUICK)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("In points; 95 % interval") == 1, "one process speaks for all"
-        return load_file(tmp_path / name / "head.safetensors")
-
-    one, two = start("one", 1), start("two", 2)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "coca_cli", "probe"]
+    words = [sys.executable, *launcher, "-m", str(model), "-d", f"folder:{pictures}", "-o", str(tmp_path / "two/head")]
+    words += ["--results", str(tmp_path / "two/results"), "--cache-dir", str(tmp_path / "two/cache"), *map(str, QUICK)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("In points; 95 % interval") == 1, "one process speaks for all"
+    assert probe(model, f"folder:{pictures}", tmp_path / "one", "-o", tmp_path / "one/head") == 0
+    one, two = (load_file(tmp_path / name / "head/head.safetensors") for name in ("one", "two"))
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, atol=2e-3, rtol=1e-3)
     for processes in ("one", "two"):
-        assert classify(tmp_path / "one", f"folder:{pictures}", tmp_path / processes) == 0
+        assert classify(tmp_path / "one/head", f"folder:{pictures}", tmp_path / processes) == 0
     assert value(tmp_path / "one") == value(tmp_path / "two")

@@ -360,5 +360,6 @@ def test_a_recipe_is_plain_data() -> None:
         "caption_weight": 2.0,
         "precision": "fp32",
         "ema": 0.0,
+        "word_dropout": 0.0,
         "seed": 0,
     }
