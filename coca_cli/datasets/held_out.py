@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coca_cli.datasets.example import Dataset, Example
+from coca_cli.datasets.example import Dataset
 from coca_cli.datasets.image_folder import check_split
 from coca_cli.errors import CocaError
 
@@ -88,8 +88,3 @@ def draw_shots(labels: Sequence[int], shots: int, seed: int) -> list[int]:
     random = np.random.default_rng((seed, shots))
     drawn = [by_class[label][p] for label in sorted(by_class) for p in random.permutation(len(by_class[label]))[:shots]]
     return sorted(drawn)
-
-
-def count_classes(examples: Sequence[Example]) -> int:
-    """Different classes among the examples."""
-    return len({example.label for example in examples})
