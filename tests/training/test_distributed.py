@@ -95,6 +95,5 @@ def test_four_processes_have_the_course_of_one(tmp_path: Path, way: tuple[object
     more = ("--optimizer", optimizer, "--ema", 0.9, "--freeze", "text.positions")
     run_whole(words(tmp_path / "alone", *more))
     run_whole(words(tmp_path / "shared", *more, *way), processes=4)
-    # muon turns its matrices in bf16; adamw's steps are as long where a gradient is nearly 0, of whatever sign it is
-    allowed = {"muon": 2e-3, "adamw": 1e-4}.get(optimizer, 1e-5)
+    allowed = 2e-3 if optimizer == "muon" else 1e-5  # muon turns its matrices in bf16
     assert losses(tmp_path / "shared") == pytest.approx(losses(tmp_path / "alone"), abs=allowed)
