@@ -54,7 +54,7 @@ CONTEXT = 76
 def read_batches(options: argparse.Namespace, count: int) -> list[TrainingBatch]:
     settings = open_clip_config(open_clip.get_model_config(options.model)).image
     feed = Feed(find_source(options.data, Path("data")), 0, 0, limit=options.batch * count)
-    stream = training_batches(Mixture([feed], [1.0], 0), settings, Augmentation(), batch_size=options.batch)
+    stream = training_batches(Mixture([feed], [1.0], 0), Augmentation().view(settings), batch_size=options.batch)
     return list(itertools.islice(stream, count))
 
 

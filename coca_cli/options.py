@@ -209,17 +209,19 @@ def _take_recipe(ctx: typer.Context, text: str | None) -> str | None:
     """Let a recipe's values stand where the command line gives none; or show them and leave."""
     if text is None:
         return None
+    command = "-".join(ctx.command_path.split()[1:])
     options = {p.name: p for p in ctx.command.params if p.name and p.name not in ("recipe", "help")}
     if text == "show":
         shown = {name: p.default for name, p in options.items() if p.default not in (None, [], ()) and not p.required}
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in shown.items()}
-        typer.echo(f"# The defaults of {ctx.command_path}. Others: show:NAME of {', '.join(recipe_names())}.")
+        others = f" Others: show:NAME of {', '.join(names)}." if (names := recipe_names(command)) else ""
+        typer.echo(f"# The defaults of {ctx.command_path}.{others}")
         typer.echo(to_toml(plain), nl=False)
         raise typer.Exit
     if text.startswith("show:"):
-        typer.echo(recipe_text(text.removeprefix("show:")), nl=False)
+        typer.echo(recipe_text(text.removeprefix("show:"), command), nl=False)
         raise typer.Exit
-    ctx.default_map = {**(ctx.default_map or {}), **read_recipe(text, options)}
+    ctx.default_map = {**(ctx.default_map or {}), **read_recipe(text, options, command)}
     return text
 
 

@@ -25,6 +25,9 @@ from coca_cli.options import (
     source_of,
 )
 
+MAX_MAGNITUDE = 30
+"""Of RandAugment's operations, in torchvision's 31 steps."""
+
 DataSourcesOption = Annotated[
     list[str],
     typer.Option(
@@ -124,6 +127,15 @@ WordDropoutOption = Annotated[
         min=0.0,
         max=0.9,
         help="Part of the words of a text that the model does not get to read, while it learns to write them all.",
+        rich_help_panel=RECIPE_PANEL,
+    ),
+]
+RandAugmentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rand-augment",
+        metavar="N,M",
+        help="RandAugment: N random operations on each training picture, of magnitude M (0 to 30).",
         rich_help_panel=RECIPE_PANEL,
     ),
 ]
@@ -266,6 +278,23 @@ def check_length(ctx: typer.Context, steps: int, epochs: float | None) -> float 
             f"both --steps {steps} and --epochs {epochs:g} are given for the length of one run; leave one of them out"
         )
     return None if lengths[0] == "COMMANDLINE" else epochs
+
+
+def parse_rand_augment(text: str | None) -> tuple[int, int]:
+    """Operations and magnitude of `--rand-augment 2,20`; none without it.
+
+    Raises:
+        CocaError: They are no such numbers.
+    """
+    if text is None:
+        return 0, 0
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts) or int(parts[1]) > MAX_MAGNITUDE:
+        raise CocaError(
+            f"--rand-augment {text}: give the number of operations and their magnitude from 0 to {MAX_MAGNITUDE}, such "
+            "as 2,20"
+        )
+    return int(parts[0]), int(parts[1])
 
 
 def parse_weights(text: str | None) -> list[float] | None:

@@ -128,15 +128,15 @@ def caption(
 ) -> None:
     """Train the captioning loss alone, from a trained model; sets are scored before and after.
 
-    The paper's settings: --recipe paper-caption (COCO), paper-nocaps. A run that was stopped goes on with the same
+    The paper's settings: --recipe paper (COCO), paper-nocaps. A run that was stopped goes on with the same
     command. Example: coca finetune caption -m runs/mine --data pairs:coco --eval-caption captions:val.json -o runs/cap
     """
     from coca_cli.progress import Reporter
     from coca_cli.training.augment import Augmentation
-    from coca_cli.training.loop import Recipe
     from coca_cli.training.pretrain_request import PretrainRequest
     from coca_cli.training.pretrain_run import plan_pretrain, run_pretrain
     from coca_cli.training.retention import changes_table, score_changes
+    from coca_cli.training.schedule import Recipe
 
     numbers = Recipe(
         steps=steps,
@@ -193,7 +193,7 @@ def caption(
     if trained is None:
         return
     unreadable = f"; {trained.unreadable}" if trained.unreadable else ""
-    print(f"{output}: {trained.last.step:,} steps, caption loss {trained.last.caption:.3f}{unreadable}")
+    print(f"{output}: {trained.last.step:,} steps, caption loss {trained.last.parts['caption']:.3f}{unreadable}")
     if changes := score_changes(output):
         print(changes_table(changes), end="")
     reporter.notice(f"next: coca eval caption -m {output} -d NAME")

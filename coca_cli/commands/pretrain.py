@@ -169,9 +169,9 @@ def pretrain(
     """
     from coca_cli.progress import Reporter
     from coca_cli.training.augment import Augmentation
-    from coca_cli.training.loop import Recipe
     from coca_cli.training.pretrain_request import PretrainRequest
     from coca_cli.training.pretrain_run import plan_pretrain, run_pretrain
+    from coca_cli.training.schedule import Recipe
 
     numbers = Recipe(
         steps=steps,
@@ -232,7 +232,7 @@ def pretrain(
     if trained is None:
         return
     last, unreadable = trained.last, f"; {trained.unreadable}" if trained.unreadable else ""
-    losses = f"contrastive loss {last.contrastive:.3f}, caption loss {last.caption:.3f}"
+    losses = f"contrastive loss {last.parts['contrastive']:.3f}, caption loss {last.parts['caption']:.3f}"
     print(f"{output}: {last.step:,} steps, {losses}{unreadable}")
     reporter.notice(f"next: coca eval zeroshot -m {output} -d NAME")
 

@@ -14,6 +14,7 @@ from coca_cli.options import (
     DEFAULT_RESULTS,
     OUTPUT_PANEL,
     RECIPE_PANEL,
+    RUN_PANEL,
     SOURCE_PANEL,
     BatchSizeOption,
     CacheDirOption,
@@ -52,10 +53,15 @@ from coca_cli.training_options import (
     DecayOption,
     EmaOption,
     EpochsOption,
+    FlipOption,
+    MinCropOption,
     OptimizerOption,
+    RandAugmentOption,
     StepsOption,
+    TurnOption,
     WarmupOption,
     check_length,
+    parse_rand_augment,
 )
 
 
@@ -128,6 +134,10 @@ def probe(
             min=0.0, max=0.99, help="Part of each target that all classes share.", rich_help_panel=RECIPE_PANEL
         ),
     ] = 0.1,
+    min_crop: MinCropOption = 1.0,
+    flip: FlipOption = False,
+    turn: TurnOption = False,
+    rand_augment: RandAugmentOption = None,
     shots: Annotated[
         str | None,
         typer.Option(
@@ -158,6 +168,16 @@ def probe(
     strict: StrictOption = False,
     cache_dir: CacheDirOption = DEFAULT_CACHE,
     cache: CacheOption = True,
+    cache_budget: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="GB",
+            help="How much new features may take; if they need more they are computed on the fly. Without it half of "
+            "what is free.",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
     classifier_folder: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Write the classifier here.", rich_help_panel=OUTPUT_PANEL),
@@ -180,9 +200,11 @@ def probe(
     from coca_cli.reports.tables import render
     from coca_cli.store import Store
     from coca_cli.tasks.media_features import Reading
+    from coca_cli.training.augment import Augmentation
     from coca_cli.training.head_sweep import HeadRecipe
     from coca_cli.training.probe_request import ProbeRequest
     from coca_cli.training.probe_run import check_request, run_probe, sweep
+    from coca_cli.training.rand_augment import RandAugmentStrength
     from coca_cli.world import joined_world, local_device
 
     store = Store(results)
@@ -208,6 +230,13 @@ def probe(
             seed=seed,
         ),
         epochs=check_length(ctx, steps, epochs),
+        augmentation=Augmentation(
+            min_area=min_crop,
+            flip=flip,
+            turn=turn,
+            rand_augment=RandAugmentStrength(*parse_rand_augment(rand_augment)),
+        ),
+        cache_budget=None if cache_budget is None else round(cache_budget * 1e9),
         times=times,
         reading=Reading(
             batch_size=batch_size,

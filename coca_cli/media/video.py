@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -48,6 +49,7 @@ _NO_REPEATS = "0.000001"
 """What part of its frames decord may repeat in place of others that it cannot decode: none."""
 
 Source = str | bytes
+Fit = Callable[[Image.Image], NDArray[np.uint8]]
 Frames = dict[int, NDArray[np.uint8]]  # number -> (height, width, 3) RGB, upright
 
 
@@ -108,7 +110,9 @@ def choose_frames(starts: NDArray[np.float64], end: float, sampling: Sampling) -
     return found.clip(0, len(starts) - 1).astype(np.int64)
 
 
-def read_frames(medium: Medium, settings: ImageSettings, sampling: Sampling) -> NDArray[np.uint8]:
+def read_frames(
+    medium: Medium, settings: ImageSettings, sampling: Sampling, fit: Fit | None = None
+) -> NDArray[np.uint8]:
     """The chosen frames of a clip, upright.
 
     Decord decodes the files in which it is sure to find the frames. PyAV has the others and those that decord fails on;
@@ -118,6 +122,7 @@ def read_frames(medium: Medium, settings: ImageSettings, sampling: Sampling) -> 
         medium: A file in a container that FFmpeg knows, or its bytes.
         settings: How frames become the model's input.
         sampling: Which frames.
+        fit: What becomes of a frame, (3, size, size) uint8; None for what becomes of pictures.
 
     Returns:
         (views * frames, 3, size, size) uint8.
@@ -125,12 +130,13 @@ def read_frames(medium: Medium, settings: ImageSettings, sampling: Sampling) -> 
     Raises:
         BadExample: It is missing, damaged, cut off, or has no pictures.
     """
+    fit = fit or partial(fit_image, settings=settings)
     if isinstance(medium, Pixels):
         if medium.array.ndim != 4:
             raise BadExample(f"{medium}: a drawn picture is no clip")
         times = np.arange(len(medium.array)) / DRAWN_RATE
         drawn = choose_frames(times, len(times) / DRAWN_RATE, sampling).tolist()
-        return np.stack([fit_image(Image.fromarray(medium.array[number]), settings) for number in drawn])
+        return np.stack([fit(Image.fromarray(medium.array[number])) for number in drawn])
     try:
         # `file:` keeps FFmpeg from taking a name with a colon for an address
         source: Source = f"file:{medium}" if isinstance(medium, Path) else medium.read_bytes()
@@ -140,7 +146,7 @@ def read_frames(medium: Medium, settings: ImageSettings, sampling: Sampling) -> 
     except (FFmpegError, OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadExample(f"{medium}: not a clip that can be read ({reason})") from None
-    fitted = {number: fit_image(Image.fromarray(frame), settings) for number, frame in frames.items()}
+    fitted = {number: fit(Image.fromarray(frame)) for number, frame in frames.items()}
     return np.stack([fitted[number] for number in wanted])
 
 

@@ -64,9 +64,14 @@ class CoCa(nn.Module):
         """1 / temperature, at most 100."""
         return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
 
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The Transformer layers of all parts, from the picture to the words."""
+        return [*self.image.vit.blocks, *self.text.blocks, *self.decoder.layers]
+
     def checkpoint_activations(self) -> None:
         """From now on compute what is inside a layer anew in the backward pass, instead of keeping it."""
-        for layer in [*self.image.vit.blocks, *self.text.blocks, *self.decoder.layers]:
+        for layer in self.layers:
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 
     def encode_image(self, images: Tensor) -> ImageFeatures:

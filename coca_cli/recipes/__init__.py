@@ -1,4 +1,4 @@
-"""Named recipes (*.toml beside this file) and the user's own TOML or YAML files: values for a command's options."""
+"""Named recipes (COMMAND/NAME.toml beside this file) and the user's own TOML or YAML files: values for options."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ SUFFIXES = (".toml", ".yaml", ".yml")
 COMMAND = "pipe:"
 
 
-def recipe_names() -> list[str]:
-    """The recipes that ship with the package."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+def recipe_names(command: str) -> list[str]:
+    """The recipes of a command that ship with the package.
+
+    Args:
+        command: Its words with a dash between them, such as finetune-caption.
+    """
+    return sorted(path.stem for path in (FOLDER / command).glob("*.toml"))
 
 
-def read_recipe(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def read_recipe(text: str, options: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Option values by parameter name.
 
     Args:
         text: A shipped recipe's name, or the path of a .toml, .yaml or .yml file whose keys are options without `--`.
         options: The command's options by parameter name; what may be given several times says so by `multiple`.
+        command: See `recipe_names`.
 
     Raises:
         UnknownName: There is no such recipe, or no such option.
@@ -35,11 +40,11 @@ def read_recipe(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     path = Path(text).expanduser()
     if path.suffix.lower() not in SUFFIXES:
-        if text not in recipe_names():
-            raise UnknownName(unknown_name("recipe", text, [*recipe_names(), "show"]))
-        path = FOLDER / f"{text}.toml"
+        if text not in recipe_names(command):
+            raise UnknownName(unknown_name("recipe", text, [*recipe_names(command), "show"]))
+        path = FOLDER / command / f"{text}.toml"
     values: dict[str, Any] = {}
-    for key, value in _parse(path).items():
+    for key, value in _parse(path, command).items():
         name = str(key).replace("-", "_")
         if name not in options:
             known = sorted(option.replace("_", "-") for option in options)
@@ -60,15 +65,15 @@ def read_recipe(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def recipe_text(text: str) -> str:
+def recipe_text(text: str, command: str) -> str:
     """A shipped recipe as it stands in its file.
 
     Raises:
         UnknownName: There is no such recipe.
     """
-    if text not in recipe_names():
-        raise UnknownName(unknown_name("recipe", text, recipe_names()))
-    return (FOLDER / f"{text}.toml").read_text(encoding="utf-8")
+    if text not in recipe_names(command):
+        raise UnknownName(unknown_name("recipe", text, recipe_names(command)))
+    return (FOLDER / command / f"{text}.toml").read_text(encoding="utf-8")
 
 
 def to_toml(values: Mapping[str, Any]) -> str:
@@ -93,13 +98,12 @@ def _literal(value: Any) -> str:
     return f'"{escaped}"'
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _parse(path: Path, command: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise MissingFile(
-            f"cannot read the recipe {path}: {error.strerror}; give a file, or one of {', '.join(recipe_names())}"
-        ) from None
+        names = ", ".join(recipe_names(command))
+        raise MissingFile(f"cannot read the recipe {path}: {error.strerror}; give a file, or one of {names}") from None
     except UnicodeDecodeError as error:
         raise BadExample(f"the recipe {path} is not UTF-8 text ({error.reason}): save it as UTF-8") from None
     try:

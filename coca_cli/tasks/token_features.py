@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,43 +66,73 @@ class FeatureSet:
         return found
 
 
-def token_set(
+class TokenSource(NamedTuple):
+    """Where the tokens of a split come from.
+
+    Attributes:
+        store: Where they are kept.
+        computing: How they are made.
+    """
+
+    store: FeatureStore
+    computing: Computing
+
+    def read(self, examples: Sequence[Example], skipped: Skipped, world: World = SINGLE) -> FeatureSet:
+        """The features of the examples that can be read, from the store where they are there.
+
+        Raises:
+            BadExample: In strict mode at the first unreadable example; otherwise when more than 5 % are unreadable.
+        """
+        return FeatureSet.of_parts(examples, stored_parts(examples, self.store, self.computing, skipped, world))
+
+    def missing(self, examples: Sequence[Example]) -> int:
+        """How many examples the store does not have."""
+        parts = enumerate(parts_of(examples))
+        return sum(len(members) for number, members in parts if not self.store.holds(number, members))
+
+
+def token_source(
     dataset: Dataset,
     split: str,
-    examples: Sequence[Example],
+    count: int,
     placed: Placed,
     kind: FeatureChoice,
     reading: Reading,
-    skipped: Skipped,
     reporter: Reporter,
     world: World = SINGLE,
-) -> FeatureSet:
-    """The features of a split, from the store where they are there.
+    part: Mapping[str, object] | None = None,
+) -> TokenSource:
+    """Where the features of a split, or of a part of it, come from.
 
     Args:
         dataset: Where the examples come from.
-        split: Which part.
-        examples: In the order of the set.
+        split: Which part of it.
+        count: Of the examples, for progress.
         placed: The model.
         kind: Tokens or their mean; not the embedding, which any model has.
         reading: How pictures or clips are read.
-        skipped: Takes note of what cannot be read.
         reporter: Shows progress.
         world: The processes that share the work.
+        part: What tells a part of the split from all of it.
 
     Raises:
         BadCheckpoint: The model is no CoCa.
-        BadExample: In strict mode at the first unreadable example; otherwise when more than 5 % are unreadable.
     """
 
     def track(stream: Iterable[Outcome]) -> Iterable[Outcome]:
-        return reporter.track(stream, total=-(-len(examples) // world.size), label=f"{dataset.name} {split}")
+        return reporter.track(stream, total=-(-count // world.size), label=f"{dataset.name} {split}")
 
     clips = dataset.media == "video"
     computing, facts = token_computing(placed, kind, reading, track, clips=clips, border=dataset.border)
-    facts |= {"dataset": dataset.name, "dataset_version": dataset.version, "split": split}
-    store = FeatureStore(reading.cache, facts, reporter.warn)
-    return FeatureSet.of_parts(examples, stored_parts(examples, store, computing, skipped, world))
+    facts |= {"dataset": dataset.name, "dataset_version": dataset.version, "split": split, **(part or {})}
+    return TokenSource(FeatureStore(reading.cache, facts, reporter.warn), computing)
+
+
+def bytes_of_tokens(placed: Placed, kind: FeatureChoice, frames: int = 1) -> int:
+    """How much room the features of one example take."""
+    side = placed.image.size
+    one = encode_tokens(placed, kind, torch.zeros(1, 3, side, side, dtype=torch.uint8))
+    return one.numel() * one.element_size() * (1 if kind is FeatureChoice.mean else frames)
 
 
 def token_computing(

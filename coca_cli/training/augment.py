@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from coca_cli.media.images import ImageSettings, fit_image
+from coca_cli.datasets.example import Example
+from coca_cli.media.images import ImageSettings, fit_image, read_image
+from coca_cli.media.video import Sampling, read_frames
+from coca_cli.training.rand_augment import NO_RAND_AUGMENT, RandAugmentStrength, rand_augment
 
+View = Callable[[Example, np.random.Generator], NDArray[np.uint8]]
+"""An example and its random numbers -> its pixels. Raises BadExample."""
 ASPECT = (3 / 4, 4 / 3)
 TRIES = 10
 
@@ -23,11 +29,18 @@ class Augmentation:
         min_area: Smallest part of the picture that a crop keeps; 1 keeps pictures as evaluation sees them.
         flip: Mirror half of the pictures (wrong where captions speak of left and right).
         turn: Turn each picture by a random number of quarter turns (for views from above, which have no top).
+        rand_augment: Random operations afterwards.
     """
 
     min_area: float = 0.9
     flip: bool = False
     turn: bool = False
+    rand_augment: RandAugmentStrength = NO_RAND_AUGMENT
+
+    @property
+    def changes(self) -> bool:
+        """Whether a picture is seen in more than one way."""
+        return self.min_area < 1 or self.flip or self.turn or self.rand_augment.operations > 0
 
     def __call__(self, picture: Image.Image, settings: ImageSettings, random: np.random.Generator) -> NDArray[np.uint8]:
         """A random view of an RGB picture, (3, size, size) uint8."""
@@ -41,7 +54,36 @@ class Augmentation:
             resized = picture.resize((settings.size, settings.size), how, box=box)
             pixels = np.asarray(resized).transpose(2, 0, 1)
         pixels = np.rot90(pixels, quarters, axes=(1, 2))
-        return pixels[:, :, ::-1] if mirrored else pixels
+        pixels = pixels[:, :, ::-1] if mirrored else pixels
+        if not self.rand_augment.operations:
+            return pixels
+        changed = rand_augment(Image.fromarray(pixels.transpose(1, 2, 0)), self.rand_augment, random)
+        return np.asarray(changed).transpose(2, 0, 1)
+
+    def view(self, settings: ImageSettings, border: int = 0) -> View:
+        """Pictures of examples as training sees them.
+
+        Args:
+            settings: The model's image settings.
+            border: Pixels to cut from each side of every picture first.
+        """
+        return lambda example, random: self(read_image(example.media[0], border), settings, random)
+
+    def clip_view(self, settings: ImageSettings, sampling: Sampling) -> View:
+        """Clips of examples as training sees them: all frames of one are cropped, turned and changed alike.
+
+        Args:
+            settings: The model's image settings.
+            sampling: Which frames.
+        """
+
+        def view(example: Example, random: np.random.Generator) -> NDArray[np.uint8]:
+            seed = random.integers(2**63)
+            return read_frames(
+                example.media[0], settings, sampling, lambda frame: self(frame, settings, np.random.default_rng(seed))
+            )
+
+        return view
 
     def _crop(self, width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int] | None:
         """A box with min_area to 1 of the area and an aspect ratio from 3/4 to 4/3, or None where none fits."""

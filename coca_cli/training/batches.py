@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coca_cli.datasets.example import Example
 from coca_cli.errors import BadExample
 from coca_cli.media.batches import default_workers
-from coca_cli.media.images import ImageSettings, read_image
-from coca_cli.training.augment import Augmentation
+from coca_cli.training.augment import View
 from coca_cli.training.mixture import Draw, Mixture
 from coca_cli.training.word_dropout import draw_hidden
 from coca_cli.world import SINGLE, World
@@ -38,11 +38,12 @@ class Position(NamedTuple):
 
 
 class TrainingBatch(NamedTuple):
-    """Pictures and one caption each.
+    """Pictures or clips and one text each.
 
     Attributes:
-        pixels: (B, 3, size, size) uint8.
+        pixels: (B, 3, size, size) uint8 of pictures, (B, F, 3, size, size) of clips.
         captions: B texts.
+        examples: What was drawn.
         names: B names of source and example, for messages.
         position: Where the data stands after this batch.
         unreadable: Names of the pictures that should have stood here and could not be read, with the reasons.
@@ -51,6 +52,7 @@ class TrainingBatch(NamedTuple):
 
     pixels: Tensor
     captions: list[str]
+    examples: list[Example]
     names: list[str]
     position: Position
     unreadable: dict[str, str]
@@ -81,8 +83,7 @@ class _Row(NamedTuple):
 
 def training_batches(
     mixture: Mixture,
-    settings: ImageSettings,
-    augmentation: Augmentation,
+    view: View,
     *,
     batch_size: int,
     word_dropout: WordDropout = NO_WORD_DROPOUT,
@@ -96,8 +97,7 @@ def training_batches(
 
     Args:
         mixture: The sources; moved on.
-        settings: The model's image settings.
-        augmentation: What is done to pictures.
+        view: How an example is seen, each time in another way.
         batch_size: Rows of all processes together.
         word_dropout: How many words are hidden.
         workers: Decoding threads.
@@ -110,7 +110,7 @@ def training_batches(
     rows = batch_size // world.size
 
     def read(draw: Draw) -> _Row:
-        return _read(draw, settings, augmentation, word_dropout)
+        return _read(draw, view, word_dropout)
 
     def submitted(pool: ThreadPoolExecutor) -> tuple[list[Future[_Row]], Position]:
         mine = mixture.next_batch(batch_size)[world.rank * rows : (world.rank + 1) * rows]
@@ -128,16 +128,15 @@ def training_batches(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(draw: Draw, settings: ImageSettings, augmentation: Augmentation, words: WordDropout) -> _Row:
+def _read(draw: Draw, view: View, words: WordDropout) -> _Row:
     wanted, unreadable = draw, dict[str, str]()
     for attempt in range(SUBSTITUTES + 1):
         try:
-            picture = read_image(wanted.example.media[0])
+            pixels = view(wanted.example, np.random.default_rng((*wanted.key, 1)))
         except BadExample as error:
             unreadable = unreadable or {draw.name: str(error)}  # a substitute is counted when it is its own turn
             wanted = draw.feed.replace(draw, attempt)
         else:
-            pixels = augmentation(picture, settings, np.random.default_rng((*wanted.key, 1)))
             hidden = draw_hidden(words.rate, words.positions, np.random.default_rng((*wanted.key, 3)))
             return _Row(wanted, pixels, unreadable, hidden)
     raise BadExample(
@@ -150,6 +149,6 @@ def _stack(rows: list[_Row], position: Position) -> TrainingBatch:
     unreadable = {name: reason for row in rows for name, reason in row.unreadable.items()}
     pixels = torch.from_numpy(np.stack([row.pixels for row in rows]))
     hidden = torch.from_numpy(np.stack([row.hidden for row in rows])) if len(rows[0].hidden) else None
-    return TrainingBatch(
-        pixels, [row.draw.caption for row in rows], [row.draw.name for row in rows], position, unreadable, hidden
-    )
+    draws = [row.draw for row in rows]
+    captions, examples, names = zip(*((draw.caption, draw.example, draw.name) for draw in draws), strict=True)
+    return TrainingBatch(pixels, list(captions), list(examples), list(names), position, unreadable, hidden)

@@ -15,16 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.tensor import DTensor
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingFile
 from coca_cli.files import make_folder
-from coca_cli.model.checkpoint import save_description
-from coca_cli.model.coca import CoCa
 from coca_cli.model.sharded_weights import AVERAGE, MODEL, read_shards, write_shards
-from coca_cli.model.tokenizer import Tokenizer
 from coca_cli.training.ema import Ema
 from coca_cli.world import World, gather_all
 
@@ -44,7 +41,7 @@ class TrainingState:
         step: Steps done.
     """
 
-    model: CoCa
+    model: nn.Module
     optimizer: torch.optim.Optimizer
     ema: Ema | None = None
     step: int = 0
@@ -62,14 +59,19 @@ class TrainingState:
 
 
 def save_checkpoint(
-    run: Path, state: TrainingState, tokenizer: Tokenizer, facts: Mapping[str, Any], world: World, keep: int
+    run: Path,
+    state: TrainingState,
+    describe: Callable[[Path], None],
+    facts: Mapping[str, Any],
+    world: World,
+    keep: int,
 ) -> Path:
     """Write checkpoints/step-N below the run folder, then remove older ones.
 
     Args:
         run: The run folder.
         state: What to keep.
-        tokenizer: The model's.
+        describe: Writes into the folder it gets what makes of the weights a model that can be loaded.
         facts: JSON beside it, such as the place in the data.
         world: The processes; all of them call this.
         keep: Checkpoints that stay.
@@ -88,7 +90,7 @@ def save_checkpoint(
     def write() -> None:
         write_shards(unfinished, state.tensors())
         if world.first:
-            save_description(unfinished, state.model.config, tokenizer, run.name, {"step": state.step})
+            describe(unfinished)
             (unfinished / STATE_FILE).write_text(json.dumps({"step": state.step, **facts}, indent=2) + "\n")
             _flush_to_disk(unfinished)
             shutil.rmtree(final, ignore_errors=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from coca_cli.options import DecayChoice, OptimizerChoice
 from coca_cli.training.augment import Augmentation
-from coca_cli.training.loop import Recipe
 from coca_cli.training.pretrain_request import PretrainRequest
+from coca_cli.training.schedule import Recipe
 
 STEPS = 320
 BATCH_SIZE = 128

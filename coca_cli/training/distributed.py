@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,17 +13,18 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from coca_cli.errors import CocaError
-from coca_cli.model.coca import CoCa
 from coca_cli.options import Parallel
 from coca_cli.world import World, gather_all
 
 
-def parallelise(objective: nn.Module, model: CoCa, how: Parallel, world: World, device: torch.device) -> nn.Module:
+def parallelise(
+    objective: nn.Module, layers: Iterable[nn.Module], how: Parallel, world: World, device: torch.device
+) -> nn.Module:
     """The objective as all processes compute it together.
 
     Args:
         objective: Holds the model.
-        model: The model in it; with fsdp its parameters become shards in place, layer by layer.
+        layers: The layers of the model in it; with fsdp their parameters become shards in place, layer by layer.
         how: ddp keeps all weights on every process, fsdp a part on each.
         world: The processes.
         device: Where this process computes.
@@ -34,9 +36,9 @@ def parallelise(objective: nn.Module, model: CoCa, how: Parallel, world: World, 
         if not dist.is_initialized():
             raise CocaError("--parallel fsdp shares the model among processes: start them with torchrun")
         mesh = init_device_mesh(device.type, (world.size,))
-        for layer in [*model.image.vit.blocks, *model.text.blocks, *model.decoder.layers]:
+        for layer in layers:
             fully_shard(layer, mesh=mesh)
-        fully_shard(objective, mesh=mesh, ignored_params=set(whole_parameters(model)))
+        fully_shard(objective, mesh=mesh, ignored_params=set(whole_parameters(objective)))
         return objective
     if world.size == 1:
         return objective

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -18,7 +17,7 @@ from coca_cli.model.task_head import TaskHead, side_by_side
 from coca_cli.options import DecayChoice, OptimizerChoice
 from coca_cli.progress import Reporter
 from coca_cli.training.ema import Ema
-from coca_cli.training.optim import build_optimizer, clip_gradients, learning_rate_at
+from coca_cli.training.optim import build_optimizer, clip_gradients, set_rates
 from coca_cli.world import SINGLE, World
 
 ROWS = 256
@@ -59,6 +58,18 @@ class HeadRecipe:
     seed: int = 0
 
 
+class HeadBatch(NamedTuple):
+    """What heads are trained on in one step.
+
+    Attributes:
+        tokens: (B, N, W) of pictures, (B, F, N, W) of clips.
+        labels: (B,) their classes.
+    """
+
+    tokens: Tensor
+    labels: Tensor
+
+
 class HeadScore(NamedTuple):
     """How good a head is on a validation set.
 
@@ -74,8 +85,7 @@ class HeadScore(NamedTuple):
 def train_heads(
     build: Callable[[], TaskHead],
     settings: Sequence[Setting],
-    take: Callable[[Sequence[int]], Tensor],
-    labels: Tensor,
+    batches: Iterator[HeadBatch],
     recipe: HeadRecipe,
     reporter: Reporter,
     world: World = SINGLE,
@@ -86,23 +96,18 @@ def train_heads(
     Args:
         build: Makes a head.
         settings: S of them.
-        take: Row numbers -> tokens (B, ...) of these examples.
-        labels: (n,) classes of all examples.
+        batches: Endless batches, this process's rows of each.
         recipe: How.
         reporter: Shows progress.
-        world: The processes; each takes its rows of every batch.
+        world: The processes.
         device: Where.
 
     Returns:
         S heads with the averaged weights, where there is an average.
 
     Raises:
-        CocaError: A loss is no number any more, or a batch cannot be shared evenly.
+        CocaError: A loss is no number any more.
     """
-    if recipe.batch_size % world.size:
-        raise CocaError(
-            f"--head-batch-size {recipe.batch_size} cannot be shared by {world.size} processes; use a multiple"
-        )
     torch.manual_seed(recipe.seed)
     first = build()
     heads = [build() for _ in settings]
@@ -115,26 +120,22 @@ def train_heads(
     ]
     averages = [Ema(head, recipe.ema) for head in heads] if recipe.ema else []
     warmup = round(recipe.warmup * recipe.steps)
-    size, each = recipe.batch_size, recipe.batch_size // world.size
-    batches = itertools.islice(batches_of_rows(len(labels), size, recipe.seed), recipe.steps)
-    for step, rows in enumerate(
-        reporter.track(batches, total=recipe.steps * size, label="training heads", size=lambda rows: len(rows))
+    size = recipe.batch_size
+    drawn = itertools.islice(batches, recipe.steps)
+    for step, batch in enumerate(
+        reporter.track(drawn, total=recipe.steps * size, label="training heads", size=lambda _: size)
     ):
-        mine = rows[world.rank * each : (world.rank + 1) * each]
-        wanted = labels[torch.tensor(mine)].to(device)
-        logits = side_by_side(heads, take(mine).to(device))  # (S, B, C)
+        wanted = batch.labels.to(device)
+        logits = side_by_side(heads, batch.tokens.to(device))  # (S, B, C)
         losses = torch.stack([F.cross_entropy(one, wanted, label_smoothing=recipe.label_smoothing) for one in logits])
         _refuse_no_number(losses, settings, step)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(losses.sum())  # no head's loss moves another's weights
-        for head, optimizer, setting in zip(heads, optimizers, settings, strict=True):
+        for head, optimizer in zip(heads, optimizers, strict=True):
             _average_gradients(head, world)
             clip_gradients(head, recipe.clip)
-            peak = setting.learning_rate
-            rate = learning_rate_at(step, steps=recipe.steps, warmup=warmup, peak=peak, decay=recipe.decay)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_rates(optimizer, step, steps=recipe.steps, warmup=warmup, decay=recipe.decay)
             optimizer.step()
         for head, average in zip(heads, averages, strict=False):
             average.update(head, step + 1)
@@ -143,16 +144,6 @@ def train_heads(
     for head, average in zip(heads, averages, strict=False):
         head.load_state_dict(average.weights)
     return [head.eval() for head in heads]
-
-
-def batches_of_rows(n: int, size: int, seed: int) -> Iterator[list[int]]:
-    """Row numbers of full batches without end: every row once in each pass, in another order; passes join."""
-    rows: list[int] = []
-    for epoch in itertools.count():
-        rows += np.random.default_rng((seed, epoch)).permutation(n).tolist()
-        while len(rows) >= size:
-            yield rows[:size]
-            rows = rows[size:]
 
 
 @torch.inference_mode()

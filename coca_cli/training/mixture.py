@@ -94,11 +94,15 @@ class Feed:
         """The example of that number, from 0; of a stream numbers must rise."""
         if self.source.streams:
             return self._from_stream(number)
+        return self._use(self.index(number), number // len(self.examples))
+
+    def index(self, number: int) -> int:
+        """Which of the examples is drawn by that number; not of a stream."""
         epoch, place = divmod(number, len(self.examples))
         if epoch != self._epoch:
             order = np.random.default_rng((self._seed, self._number, epoch))
             self._order, self._epoch = order.permutation(len(self.examples)), epoch
-        return self._use(int(self._order[place]), epoch)
+        return int(self._order[place])
 
     def replace(self, draw: Draw, attempt: int) -> Draw:
         """An example in the place of one that cannot be read; it follows from the draw and the attempt alone."""
@@ -229,6 +233,18 @@ class Mixture:
         self.taken = [taken + quota for taken, quota in zip(self.taken, quotas, strict=True)]
         self.batches += 1
         return [Row(self.feeds[place], next(numbers[place])) for place in places.tolist()]  # ascending in each source
+
+
+def mix_labelled(name: str, examples: Sequence[Example], seed: int) -> Mixture:
+    """Examples of a task, all of them in each pass, in another order.
+
+    Args:
+        name: Of the dataset, for messages.
+        examples: What to train on.
+        seed: Fixes the order.
+    """
+    source = Source(name=name, kind="labels", read=lambda: iter(examples), templates=("",))
+    return Mixture([Feed(source, 0, seed)], [1.0], seed)
 
 
 def share_out(sources: Sequence[Source], sizes: Sequence[int | None], weights: Sequence[float] | None) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
@@ -22,7 +22,11 @@ CHANNELS = 3  # of a picture
 
 
 def build_optimizer(
-    model: nn.Module, name: OptimizerChoice, learning_rate: float, weight_decay: float
+    model: nn.Module,
+    name: OptimizerChoice,
+    learning_rate: float,
+    weight_decay: float,
+    peaks: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """The optimiser over all weights; matrices decay, vectors (biases, norms) and the temperature do not.
 
@@ -37,9 +41,31 @@ def build_optimizer(
         name: Which.
         learning_rate: The peak.
         weight_decay: Per step, times the learning rate.
+        peaks: Parameter name -> its own peak, for those that have one. Each group of parameters keeps its peak, for
+            `set_rates`.
     """
-    trained = [p for p in model.parameters() if p.requires_grad]
+    by_peak: dict[float, list[Tensor]] = {}
+    for parameter_name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            by_peak.setdefault((peaks or {}).get(parameter_name, learning_rate), []).append(parameter)
     hidden = {id(matrix) for matrix in hidden_matrices(model)} if name is OptimizerChoice.muon else set()
+    groups = [
+        group for peak, trained in by_peak.items() for group in _groups(trained, hidden, name, peak, weight_decay)
+    ]
+    if name is OptimizerChoice.adamw:
+        return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999), fused=True)
+    if name is OptimizerChoice.muon:
+        return cast("torch.optim.Optimizer", Muon(groups, lr=learning_rate, ns_coefficients="original"))
+    optimizer: torch.optim.Optimizer = AdafactorBigVision(
+        groups, lr=learning_rate, momentum=0.9, beta2_cap=0.999, momentum_dtype=torch.float32
+    )
+    return optimizer
+
+
+def _groups(
+    trained: Sequence[Tensor], hidden: Container[int], name: OptimizerChoice, peak: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Parameters of one peak rate, by what an optimiser does to them."""
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim >= 2 and id(p) not in hidden], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
@@ -50,15 +76,7 @@ def build_optimizer(
             group["use_fallback"] = True
         matrices = [p for p in trained if id(p) in hidden]
         groups.insert(0, {"params": matrices, "weight_decay": weight_decay, "nesterov": True})
-    groups = [group for group in groups if group["params"]]
-    if name is OptimizerChoice.adamw:
-        return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.999), fused=True)
-    if name is OptimizerChoice.muon:
-        return cast("torch.optim.Optimizer", Muon(groups, lr=learning_rate, ns_coefficients="original"))
-    optimizer: torch.optim.Optimizer = AdafactorBigVision(
-        groups, lr=learning_rate, momentum=0.9, beta2_cap=0.999, momentum_dtype=torch.float32
-    )
-    return optimizer
+    return [group | {"lr": peak, "peak": peak} for group in groups if group["params"]]
 
 
 def hidden_matrices(model: nn.Module) -> list[Tensor]:
@@ -132,6 +150,12 @@ def clip_gradients(model: nn.Module, largest: float) -> Tensor:
         for kind in filter(None, kinds):
             clip_grads_with_norm_(kind, largest, total)
     return total
+
+
+def set_rates(optimizer: torch.optim.Optimizer, step: int, *, steps: int, warmup: int, decay: DecayChoice) -> None:
+    """Give every group of parameters its rate of this step; see `learning_rate_at`."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate_at(step, steps=steps, warmup=warmup, peak=group["peak"], decay=decay)
 
 
 def learning_rate_at(step: int, *, steps: int, warmup: int, peak: float, decay: DecayChoice) -> float:

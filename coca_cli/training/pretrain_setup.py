@@ -30,10 +30,10 @@ from coca_cli.model.tokenizer import (
     load_tokenizer,
     train_sentencepiece,
 )
-from coca_cli.training.loop import Recipe
 from coca_cli.training.mixture import Feed, Mixture, share_out
 from coca_cli.training.optim import freeze, freeze_contrastive
 from coca_cli.training.pretrain_request import PretrainRequest
+from coca_cli.training.schedule import Recipe
 from coca_cli.training.word_dropout import check_word_dropout
 
 DEFAULT_ARCHITECTURE = "coca_tiny"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from scipy import stats
-from torch import Tensor
 
 from coca_cli.datasets.held_out import draw_shots
 from coca_cli.model.classifier_folder import ClassifierDescription
@@ -19,9 +19,9 @@ from coca_cli.options import HeadChoice
 from coca_cli.progress import Reporter
 from coca_cli.tasks.intervals import Estimate
 from coca_cli.tasks.recording import Score
-from coca_cli.tasks.token_features import FeatureSet
 from coca_cli.tasks.vector_heads import Vectors, fit_vector_head
-from coca_cli.training.head_sweep import best_head, head_logits, score_heads, train_heads
+from coca_cli.training.head_sweep import best_head, score_heads, train_heads
+from coca_cli.training.probe_data import Answers, KeptTokens, ProbeData
 from coca_cli.training.probe_request import ProbeRequest
 from coca_cli.world import World, tell_all
 
@@ -32,21 +32,21 @@ VAL_SHOTS = 4
 class ProbeFeatures(NamedTuple):
     """What is trained on, chosen on and scored."""
 
-    train: FeatureSet
-    val: FeatureSet
-    test: FeatureSet
+    train: ProbeData
+    val: ProbeData
+    test: ProbeData
 
 
 class Fitted(NamedTuple):
     """What a head says of the test examples, and how it was chosen.
 
     Attributes:
-        scores: (n, C); empty on all processes but the first.
+        answers: Of the test examples; empty on all processes but the first.
         chosen: What was tried with which validation accuracy, and what was chosen, for the run file.
         head: The weights of an attentional head.
     """
 
-    scores: Tensor
+    answers: Answers
     chosen: dict[str, Any]
     head: TaskHead | None = None
 
@@ -99,42 +99,39 @@ class Fitting:
         recipe = replace(request.recipe, seed=seed)
         if request.epochs is not None:
             recipe = replace(recipe, steps=max(1, round(request.epochs * len(train) / recipe.batch_size)))
-        heads = train_heads(
-            self.described.build,
-            request.settings,
-            train.take,
-            train.labels,
-            recipe,
-            self.reporter,
-            self.world,
-            device,
-        )
+        with closing(train.batches(recipe.batch_size, seed, self.world)) as batches:
+            heads = train_heads(
+                self.described.build, request.settings, batches, recipe, self.reporter, self.world, device
+            )
         chosen, tried = 0, list[dict[str, float]]()
+        said = val.answers(heads, self.world, device)
         if self.world.first:
-            scores = score_heads(head_logits(heads, val.take, len(val), device), val.labels)
+            scores = score_heads(said.scores, said.labels)
             chosen = best_head(scores)
             tried = [
                 {**setting._asdict(), "val top-1": 100 * score.accuracy, "val loss": score.loss}
                 for setting, score in zip(request.settings, scores, strict=True)
             ]
             rate, decay = request.settings[chosen]
-            self._tell(len(heads), len(val), f"learning rate {rate:g}, weight decay {decay:g}", scores[chosen].accuracy)
+            words = f"learning rate {rate:g}, weight decay {decay:g}"
+            self._tell(len(heads), len(said.examples), words, scores[chosen].accuracy)
         chosen = tell_all(chosen, self.world)
-        said = torch.empty(0)
-        if self.world.first:
-            (said,) = head_logits([heads[chosen]], test.take, len(test), device)
+        answers = test.answers([heads[chosen]], self.world, device)
         found = {"tried": tried, "chosen": request.settings[chosen]._asdict(), "steps": recipe.steps}
-        return Fitted(said, found, heads[chosen])
+        return Fitted(
+            answers._replace(scores=answers.scores[0] if len(answers.scores) else answers.scores), found, heads[chosen]
+        )
 
     def _vectors(self, features: ProbeFeatures, seed: int) -> Fitted:
         if not self.world.first:
-            return Fitted(torch.empty(0), {})
-        train, val, test = (Vectors(part.take(range(len(part))), part.labels) for part in features)
+            return Fitted(Answers([], torch.empty(0)), {})
+        sets = [part.features for part in features if isinstance(part, KeptTokens)]
+        train, val, test = (Vectors(part.take(range(len(part))), part.labels) for part in sets)
         found = fit_vector_head(self.request.head, train, val, test.features, self.classes, seed)
         noun = "strength C" if self.request.head is HeadChoice.linear else "neighbours"
         self._tell(len(found.tried), len(val.labels), f"{noun} {found.chosen:g}", found.tried[found.chosen])
         tried = [{noun: value, "val top-1": 100 * accuracy} for value, accuracy in found.tried.items()]
-        return Fitted(found.scores, {"tried": tried, "chosen": {noun: found.chosen}})
+        return Fitted(Answers(sets[2].examples, found.scores), {"tried": tried, "chosen": {noun: found.chosen}})
 
     def _tell(self, tried: int, examples: int, chosen: str, accuracy: float) -> None:
         self.reporter.notice(
@@ -163,7 +160,7 @@ def few_shots(fitting: Fitting, features: ProbeFeatures, shots: Sequence[int], d
             val = features.val.part(draw_shots(features.val.labels.tolist(), min(count, VAL_SHOTS), seed))
             fitted = fitting.fit(ProbeFeatures(train, val, features.test), seed)
             if fitting.world.first:
-                right = fitted.scores.argmax(dim=1) == features.test.labels
+                right = fitted.answers.scores.argmax(dim=1) == fitted.answers.labels
                 accuracies.append(right.float().mean().item())
         if fitting.world.first:
             name = f"{count}-shot top-1"

@@ -9,6 +9,7 @@ from pathlib import Path
 from coca_cli.datasets.example import Dataset
 from coca_cli.options import FeatureChoice, HeadChoice
 from coca_cli.tasks.media_features import Reading
+from coca_cli.training.augment import Augmentation
 from coca_cli.training.head_sweep import HeadRecipe, Setting
 
 
@@ -28,6 +29,8 @@ class ProbeRequest:
         settings: Learning rates and weight decays of the heads.
         recipe: What they share.
         epochs: Passes over the training examples, in place of the recipe's steps.
+        augmentation: What is done to training pictures; with any, tokens are computed anew each time.
+        cache_budget: Bytes that tokens may take; None for half of what is free where they are kept.
         times: Learned positions in time for the frames of clips.
         reading: How pictures or clips are read.
         output: A folder for the classifier; None writes none.
@@ -50,6 +53,8 @@ class ProbeRequest:
     settings: Sequence[Setting] = (Setting(5e-4, 0.01),)
     recipe: HeadRecipe
     epochs: float | None = None
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(min_area=1.0))
+    cache_budget: int | None = None
     times: bool = False
     reading: Reading = field(default_factory=Reading)
     output: Path | None = None

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
-from typing import NamedTuple
 
-from coca_cli.datasets.held_out import choose_splits, hold_out
-from coca_cli.datasets.selection import Selection, select_labelled, select_prompts
+from coca_cli.datasets.held_out import choose_splits
 from coca_cli.errors import CocaError
-from coca_cli.media.batches import Skipped
 from coca_cli.model.classifier_folder import CLASSIFIER_FILE, ClassifierDescription, save_classifier
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed
@@ -20,37 +17,20 @@ from coca_cli.results import Result, plain_data
 from coca_cli.store import Store
 from coca_cli.tasks.absent_clips import missing_files, name_part, tell_absent
 from coca_cli.tasks.classification import classification_scores, rank_classes
-from coca_cli.tasks.media_features import embed_media
 from coca_cli.tasks.predictions import check_predictions_path, write_predictions
 from coca_cli.tasks.recording import Evaluation
-from coca_cli.tasks.token_features import FeatureSet, token_set
-from coca_cli.tasks.zeroshot import check_labels
 from coca_cli.training.head_sweep import Setting
-from coca_cli.training.probe_fit import Fitting, ProbeFeatures, few_shots
+from coca_cli.training.probe_fit import Fitting, few_shots
+from coca_cli.training.probe_loading import ProbeLoader
 from coca_cli.training.probe_request import ProbeRequest
+from coca_cli.training.task_parts import TaskParts, select_parts
 from coca_cli.world import SINGLE, World
 
 TOKENS = (FeatureChoice.patches, FeatureChoice.generative)
 VECTORS = (FeatureChoice.embedding, FeatureChoice.mean)
 
 
-class ProbeParts(NamedTuple):
-    """What is trained on, chosen on and scored.
-
-    Attributes:
-        train: Training examples, with those held out from them where there is no validation split.
-        val: None where it is held out.
-        test: What is scored.
-        class_names: C names.
-    """
-
-    train: Selection
-    val: Selection | None
-    test: Selection
-    class_names: tuple[str, ...]
-
-
-def check_request(request: ProbeRequest, store: Store) -> ProbeParts:
+def check_request(request: ProbeRequest, store: Store) -> TaskParts:
     """Find the mistakes that can be found before a model is loaded, and the examples.
 
     Raises:
@@ -74,21 +54,12 @@ def check_request(request: ProbeRequest, store: Store) -> ProbeParts:
     if request.times and request.dataset.media != "video":
         raise CocaError(f"--times is for the frames of clips, and {request.dataset.name} has pictures; leave it out")
     names = choose_splits(request.dataset, request.train_split, request.val_split, request.test_split)
-
-    def select(split: str) -> Selection:
-        return select_labelled(request.dataset, request.root, split, request.limit)
-
-    test, train = select(names.test), select(names.train)
-    prompts = select_prompts(request.dataset, request.root, None, None)
-    parts = ProbeParts(train, select(names.val) if names.val else None, test, prompts.class_names)
-    for part in filter(None, (parts.train, parts.val, parts.test)):
-        check_labels(part.examples, len(parts.class_names))
-    return parts
+    return select_parts(request.dataset, request.root, names, request.limit)
 
 
 def run_probe(
     request: ProbeRequest,
-    parts: ProbeParts,
+    parts: TaskParts,
     placed: Placed,
     named: tuple[str, str | None, int | None],
     store: Store,
@@ -124,59 +95,43 @@ def run_probe(
         seed=request.recipe.seed,
         settings=settings,
     )
-    features, skipped = _load_features(request, parts, placed, reporter, world)
+    if request.recipe.batch_size % world.size:
+        raise CocaError(
+            f"--head-batch-size {request.recipe.batch_size} cannot be shared by {world.size} processes; use a multiple"
+        )
+    loader = ProbeLoader(request, parts, placed, reporter, world)
+    features = loader.load()
     described = None
     if request.head is HeadChoice.attentional:
         described = _describe(request, parts, placed, named)
     fitting = Fitting(request, described, len(parts.class_names), reporter, world, placed.device)
-    missing = {**missing_files(test.absent), **skipped.reasons}
     if request.shots:
         found = few_shots(fitting, features, request.shots, request.draws)
-        return evaluation.record(store, found.scores, len(features.test), missing, found.chosen) if world.first else []
+        if not world.first:
+            return []
+        missing = {**missing_files(test.absent), **loader.skipped.reasons}
+        return evaluation.record(
+            store, found.scores, len(test.examples) - len(loader.skipped.reasons), missing, found.chosen
+        )
     fitted = fitting.fit(features, request.recipe.seed)
     if not world.first:
         return []
-    labels, examples = features.test.labels, features.test.examples
-    ranking = rank_classes(fitted.scores)
-    scores = classification_scores(ranking, labels, len(parts.class_names))
-    rows = evaluation.record(store, scores, len(labels), missing, fitted.chosen)
+    answers = fitted.answers
+    ranking = rank_classes(answers.scores)
+    scores = classification_scores(ranking, answers.labels, len(parts.class_names))
+    missing = {**missing_files(test.absent), **loader.skipped.reasons}
+    rows = evaluation.record(store, scores, len(answers.examples), missing, fitted.chosen)
     if request.predictions is not None:
-        write_predictions(request.predictions, [e.id for e in examples], labels, ranking, parts.class_names)
+        ids = [example.id for example in answers.examples]
+        write_predictions(request.predictions, ids, answers.labels, ranking, parts.class_names)
     if request.output is not None and described is not None and fitted.head is not None:
         trained = plain_data({"dataset": request.dataset.name, **settings, **fitted.chosen})
         save_classifier(request.output, described, fitted.head, {"trained": trained})
     return rows
 
 
-def _load_features(
-    request: ProbeRequest, parts: ProbeParts, placed: Placed, reporter: Reporter, world: World
-) -> tuple[ProbeFeatures, Skipped]:
-    """The features of all three parts, and what of the test part could not be read."""
-
-    def load(part: Selection) -> tuple[FeatureSet, Skipped]:
-        skipped = Skipped(strict=request.strict)
-        words = (request.dataset, part.split, part.examples, placed)
-        rest = (request.reading, skipped, reporter, world)
-        if request.looked_at is FeatureChoice.embedding:
-            embedded = embed_media(*words, *rest)
-            found = FeatureSet(embedded.examples, [embedded.features.float()])
-        else:
-            found = token_set(*words, request.looked_at, *rest)
-        skipped.tell(reporter.warn)
-        return found, skipped
-
-    train, _ = load(parts.train)
-    if parts.val is None:
-        kept, held = hold_out(train.labels.tolist(), request.val_part, request.recipe.seed)
-        train, val = train.part(kept), train.part(held)
-    else:
-        val, _ = load(parts.val)
-    test, skipped = load(parts.test)
-    return ProbeFeatures(train, val, test), skipped
-
-
 def _describe(
-    request: ProbeRequest, parts: ProbeParts, placed: Placed, named: tuple[str, str | None, int | None]
+    request: ProbeRequest, parts: TaskParts, placed: Placed, named: tuple[str, str | None, int | None]
 ) -> ClassifierDescription:
     assert isinstance(placed.model, CoCa)
     config = placed.model.config
@@ -200,7 +155,7 @@ def _describe(
     )
 
 
-def _settings(request: ProbeRequest, parts: ProbeParts, placed: Placed) -> dict[str, object]:
+def _settings(request: ProbeRequest, parts: TaskParts, placed: Placed) -> dict[str, object]:
     """All that can move the number."""
     settings: dict[str, object] = {
         "head": request.head,
@@ -218,6 +173,7 @@ def _settings(request: ProbeRequest, parts: ProbeParts, placed: Placed) -> dict[
             "settings": [setting._asdict() for setting in request.settings],
             "recipe": asdict(request.recipe),
             "epochs": request.epochs,
+            "augmentation": asdict(request.augmentation),
             "times": request.times,
         }
     if request.dataset.media == "video":

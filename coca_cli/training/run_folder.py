@@ -13,13 +13,13 @@ from coca_cli.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from coca_cli.training.checkpoints import CHECKPOINTS, latest_checkpoint
 from coca_cli.training.loop import StepReport
 from coca_cli.training.metrics_log import read_metrics
-from coca_cli.training.pretrain_request import PretrainRequest
 from coca_cli.training.run_file import RunFile, read_run_file
+from coca_cli.training.run_request import RunRequest
 
 BEST = "best"
 
 
-def find_start(request: PretrainRequest) -> Path | None:
+def find_start(request: RunRequest) -> Path | None:
     """The checkpoint to go on from; None to begin.
 
     Raises:
@@ -35,7 +35,7 @@ def find_start(request: PretrainRequest) -> Path | None:
     return checkpoint
 
 
-def open_run_file(request: PretrainRequest, settings: Mapping[str, Any], checkpoint: Path | None) -> RunFile:
+def open_run_file(request: RunRequest, settings: Mapping[str, Any], checkpoint: Path | None) -> RunFile:
     """The file of the run that begins, or goes on; what an earlier run left is cleared where that is wanted.
 
     Raises:
@@ -66,13 +66,24 @@ def holds_model(folder: Path, steps: int, file: RunFile) -> bool:
         return False
 
 
-def last_report(output: Path) -> StepReport:
-    """The report of a finished run, from its log."""
-    names = StepReport.__dataclass_fields__
-    lines = [line for line in read_metrics(output) if names.keys() <= line.keys()]
+def last_report(output: Path, noun: str) -> StepReport:
+    """The report of a finished run, from its log.
+
+    Args:
+        output: The run folder.
+        noun: What the examples are.
+
+    Raises:
+        CocaError: The log is gone or damaged.
+    """
+    fixed = ("loss", "gradient_norm", "learning_rate", f"{noun}_per_second", "utilisation")
+    lines = [line for line in read_metrics(output) if line.keys() >= {"step", *fixed}]
     if not lines:
         raise CocaError(f"{output} is finished, but its metrics.jsonl is gone or damaged; --overwrite trains it anew")
-    return StepReport(**{name: lines[-1][name] for name in names})
+    last = lines[-1]
+    parts = {name: value for name, value in last.items() if name not in ("step", *fixed)}
+    loss, norm, rate, per_second, used = (last[name] for name in fixed)
+    return StepReport(last["step"], loss, parts, norm, rate, per_second, used, noun)
 
 
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

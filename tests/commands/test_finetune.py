@@ -20,7 +20,8 @@ from coca_cli.model.checkpoint import load_folder
 from coca_cli.model.placement import place
 from coca_cli.model.tokenizer import ClipTokenizer, SentencePieceTokenizer
 from coca_cli.tasks.captioning import Writing, captioner_of, write_texts
-from coca_cli.training import pretrain_run as module
+from coca_cli.training import pretrain_run
+from coca_cli.training import training_run as module
 from coca_cli.training.batches import Position
 from coca_cli.training.loop import StepReport
 from coca_cli.training.optim import CONTRASTIVE
@@ -38,7 +39,7 @@ NEW_WORDS = tuple(f"the {thing} is {colour}" for colour, thing in zip(COLOURS, T
 @pytest.fixture(autouse=True)
 def _nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Utilisation takes half of so short a run."""
-    monkeypatch.setattr(module, "step_cost", lambda config: StepCost(1000, 10))
+    monkeypatch.setattr(pretrain_run, "step_cost", lambda config: StepCost(1000, 10))
     monkeypatch.setattr(module, "measured_peak", lambda device, mixed: 1e9)
 
 
@@ -181,7 +182,7 @@ def test_the_defaults(finetune: Finetune, model: Path, table: Path, tmp_path: Pa
         "word_dropout": 0.0,
         "seed": 0,
     }
-    assert settings["augmentation"] == {"min_area": 1.0, "flip": False, "turn": False}
+    assert settings["augmentation"] == {"min_area": 1.0, "flip": False, "turn": False, "rand_augment": [0, 0]}
     assert (settings["init"], settings["pretrained"], settings["data"]) == (str(model), None, {str(table): 1.0})
 
 
@@ -362,7 +363,7 @@ def test_a_folder_has_weights_of_its_own(
         (("--freeze", "*"), "--freeze * leaves nothing to train"),
         (("--eval-caption", "digits"), "no captions in digits: --eval-caption takes pictures with captions"),
         (("--limit", 1, "--batch-size", 1, "--eval-caption", "scenes"), "scenes has one picture with captions: CIDEr"),
-        (("--recipe", "small"), "names what this command has not: unknown option 'set'"),
+        (("--recipe", "small"), "unknown recipe 'small'. Known: paper, paper-nocaps, show."),
     ],
 )
 def test_mistakes_are_refused(
@@ -402,7 +403,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "middle"), [("paper-caption", 50_000, "5.16e-06"), ("paper-nocaps", 10_000, "5.87e-06")]
+    ("name", "steps", "middle"), [("paper", 50_000, "5.16e-06"), ("paper-nocaps", 10_000, "5.87e-06")]
 )
 def test_the_papers_recipes_are_planned(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, steps: int, middle: str
@@ -420,12 +421,12 @@ def test_the_papers_recipes_are_planned(
     assert rows[f"rate at step {steps // 2 + 1:,}"] == middle
 
 
-@pytest.mark.parametrize(("name", "steps", "warmup"), [("paper-caption", 50_000, 0.02), ("paper-nocaps", 10_000, 0.1)])
+@pytest.mark.parametrize(("name", "steps", "warmup"), [("paper", 50_000, 0.02), ("paper-nocaps", 10_000, 0.1)])
 def test_the_papers_recipes_are_the_papers(
     model: Path, monkeypatch: pytest.MonkeyPatch, name: str, steps: int, warmup: float
 ) -> None:
     asked: list[PretrainRequest] = []
-    monkeypatch.setattr(module, "plan_pretrain", lambda request: asked.append(request) or "")
+    monkeypatch.setattr(pretrain_run, "plan_pretrain", lambda request: asked.append(request) or "")
     words = ("--model", model, "--data", "coco", "--output", "out", "--dry-run")
     assert run("finetune", "caption", "--recipe", name, *words) == 0
     assert run("finetune", "caption", "--recipe", name, *words, "--steps", 7, "--batch-size", 3) == 0
@@ -440,12 +441,12 @@ def test_the_papers_recipes_are_the_papers(
 
 
 def test_the_recipes_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    for name, steps in (("paper-caption", 50_000), ("paper-nocaps", 10_000)):
+    for name, steps in (("paper", 50_000), ("paper-nocaps", 10_000)):
         assert run("finetune", "caption", "--recipe", f"show:{name}") == 0
         shown = capsys.readouterr().out
         assert "arXiv 2205.01917, Table 10" in shown
         assert f"\nsteps = {steps}\n" in shown
     assert run("finetune", "caption", "--recipe", "show") == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("# The defaults of coca finetune caption. Others: show:NAME of paper, paper-caption, ")
+    assert shown.startswith("# The defaults of coca finetune caption. Others: show:NAME of paper, paper-nocaps.")
     assert "\nlearning-rate = 1e-05\n" in shown

@@ -36,8 +36,7 @@ def test_the_loss_curves_are_one(correct_mask: bool) -> None:
     feed = Feed(find_source("scenes", Path("nowhere")), 0, 0, limit=64)
     batches = training_batches(
         Mixture([feed], [1.0], 0),
-        ours.config.image,
-        Augmentation(),
+        Augmentation().view(ours.config.image),
         batch_size=16,
         workers=0,
     )

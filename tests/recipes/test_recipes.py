@@ -164,12 +164,14 @@ def test_the_defaults_stand_where_a_recipe_says_nothing(tmp_path: Path, asked: A
 
 def test_names_may_be_written_with_either_dash(tmp_path: Path) -> None:
     path = written(tmp_path / "mine.toml", "batch_size = 3\n")
-    assert read_recipe(str(path), OPTIONS) == {"batch_size": 3}
+    assert read_recipe(str(path), OPTIONS, "pretrain") == {"batch_size": 3}
 
 
 def test_numbers_in_lists_become_words(tmp_path: Path) -> None:
     path = written(tmp_path / "mine.yaml", "data: [1, 2.5, three]\n")
-    assert read_recipe(str(path), {"data": SimpleNamespace(multiple=True)}) == {"data": ["1", "2.5", "three"]}
+    assert read_recipe(str(path), {"data": SimpleNamespace(multiple=True)}, "pretrain") == {
+        "data": ["1", "2.5", "three"]
+    }
 
 
 def test_the_range_of_an_option_holds_in_recipes_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,26 +217,26 @@ def test_damaged_recipes_are_refused(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(kind) as caught:
-        read_recipe(str(tmp_path / name), OPTIONS)
+        read_recipe(str(tmp_path / name), OPTIONS, "pretrain")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match=r"cannot read the recipe .*no\.toml: No such file .*one of paper"):
-        read_recipe(str(tmp_path / "no.toml"), OPTIONS)
+        read_recipe(str(tmp_path / "no.toml"), OPTIONS, "pretrain")
 
 
 def test_an_unknown_name_is_answered_with_what_is_near() -> None:
     for asked in ("papr", "show:papr"):
         with pytest.raises(UnknownName, match=r"unknown recipe 'papr'\. Did you mean paper"):
-            recipe_text("papr") if ":" in asked else read_recipe(asked, OPTIONS)
+            recipe_text("papr", "pretrain") if ":" in asked else read_recipe(asked, OPTIONS, "pretrain")
 
 
 def test_no_yaml_can_run_code(tmp_path: Path) -> None:
     path = written(tmp_path / "a.yaml", f"data: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
     with pytest.raises(BadExample, match="cannot be read"):
-        read_recipe(str(path), OPTIONS)
+        read_recipe(str(path), OPTIONS, "pretrain")
     assert not (tmp_path / "made").exists()
 
 
@@ -255,20 +257,22 @@ def test_what_show_prints_is_a_recipe_of_the_defaults(
 ) -> None:
     assert run("pretrain", "--recipe", "show") == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("# The defaults of coca pretrain. Others: show:NAME of paper, paper-caption, ")
+    assert shown.startswith(
+        "# The defaults of coca pretrain. Others: show:NAME of paper, paper-high-resolution, small."
+    )
     values = tomllib.loads(shown)
     assert (values["batch-size"], values["optimizer"], values["learning-rate"]) == (64, "adafactor", 8e-4)
     assert "data" not in values
     assert asked("--recipe", written(tmp_path / "shown.toml", shown), *DATA) == asked(*DATA)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", recipe_names("pretrain"))
 def test_show_prints_a_recipe_as_it_stands(
     tmp_path: Path, asked: Asked, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     assert run("pretrain", "--recipe", f"show:{name}") == 0
     shown = capsys.readouterr().out
-    assert shown == recipe_text(name)
+    assert shown == recipe_text(name, "pretrain")
     assert asked("--recipe", written(tmp_path / "shown.toml", shown), *DATA) == asked("--recipe", name, *DATA)
 
 
@@ -280,7 +284,7 @@ def test_toml_is_written_so_that_it_can_be_read() -> None:
 # --- what ships ---
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", recipe_names("pretrain"))
 def test_every_shipped_recipe_is_a_run(asked: Asked, name: str) -> None:
     request = asked("--recipe", name, *DATA)
     assert request != asked(*DATA)

@@ -73,13 +73,13 @@ def save_where_a_file_is(folder: Path, world: World) -> str:
         obstacle.write_text("no folder")
     wait_for_all(world)
     try:
-        save_checkpoint(folder, state, tokenizer, {}, world, keep=1)
+        save_checkpoint(folder, state, tokenizer.save, {}, world, keep=1)
     except CocaError as error:
         said = str(error)
     wait_for_all(world)
     if world.first:
         obstacle.unlink()
-    save_checkpoint(folder, state, tokenizer, {}, world, keep=1)
+    save_checkpoint(folder, state, tokenizer.save, {}, world, keep=1)
     return said
 
 
@@ -87,7 +87,7 @@ def read(source: Source, batches: int, world: World = SINGLE, *, strict: bool = 
     """How many batches were read, and what was said of them."""
     mixture, skipped = Mixture([Feed(source, 0, 0)], [1.0], 0), Skipped(strict=strict)
     data = training_batches(
-        mixture, ImageSettings(size=8), Augmentation(min_area=1.0), batch_size=batch_size, workers=0, world=world
+        mixture, Augmentation(min_area=1.0).view(ImageSettings(size=8)), batch_size=batch_size, workers=0, world=world
     )
     number = 0
     try:

@@ -38,7 +38,7 @@ def draw(source: Source | Mixture, batches: int, **options: object) -> list[Trai
     }
     augmentation, seed = arguments.pop("augmentation"), arguments.pop("seed")
     mixture = source if isinstance(source, Mixture) else mixture_of([source], seed)
-    with closing(training_batches(mixture, SETTINGS, augmentation, **arguments)) as found:
+    with closing(training_batches(mixture, augmentation.view(SETTINGS), **arguments)) as found:
         return list(itertools.islice(found, batches))
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 import torch
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingFile
-from coca_cli.model.checkpoint import load_folder
+from coca_cli.model.checkpoint import load_folder, save_description
+from coca_cli.model.coca import CoCa
 from coca_cli.model.tokenizer import ClipTokenizer
 from coca_cli.options import OptimizerChoice
 from coca_cli.training import checkpoints as module
@@ -50,7 +52,13 @@ def step(state: TrainingState) -> None:
 
 
 def save(run: Path, state: TrainingState, keep: int = 1, **facts: Any) -> Path:
-    return save_checkpoint(run, state, TOKENIZER, facts, SINGLE, keep)
+    model = state.model
+    assert isinstance(model, CoCa)
+
+    def describe(folder: Path) -> None:
+        save_description(folder, model.config, TOKENIZER, run.name, {"step": state.step})
+
+    return save_checkpoint(run, state, describe, facts, SINGLE, keep)
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +134,13 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     state = new_state(average=False)
     step(state)
     with monkeypatch.context() as full:
-        full.setattr(module, place, _raise(OSError(errno.ENOSPC, "No space left on device")))
+        where = sys.modules[__name__] if place == "save_description" else module
+        full.setattr(where, place, _raise(OSError(errno.ENOSPC, "No space left on device")))
         with pytest.raises(CocaError, match=r"No space left on device.*there is no earlier one\. Make room"):
             save(tmp_path, state)
     first = save(tmp_path, state)
     step(state)
-    monkeypatch.setattr(module, place, _raise(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(where, place, _raise(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(CocaError, match=r"the checkpoint of step 2 cannot be written .*; the last good one is step-0"):
         save(tmp_path, state)
     assert list((tmp_path / "checkpoints").iterdir()) == [first]

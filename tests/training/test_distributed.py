@@ -67,7 +67,7 @@ def test_steps_on_captions_alone_are_those_of_one_process(together: tuple[int, P
 def test_fsdp_alone_is_refused() -> None:
     model = tiny_coca()
     with pytest.raises(CocaError, match="start them with torchrun"):
-        parallelise(Objective(model), model, Parallel.fsdp, SINGLE, torch.device("cpu"))
+        parallelise(Objective(model), model.layers, Parallel.fsdp, SINGLE, torch.device("cpu"))
 
 
 def test_a_run_of_two_processes_goes_on_with_one(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from coca_cli.options import Parallel
 from coca_cli.training import pretrain_setup
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.dry_run import _in_words, describe_plan
-from coca_cli.training.loop import Recipe
 from coca_cli.training.memory import estimate_memory
 from coca_cli.training.objective import pack_texts
 from coca_cli.training.optim import learning_rate_at
 from coca_cli.training.pretrain_request import PretrainRequest
 from coca_cli.training.pretrain_setup import Prepared, prepare
+from coca_cli.training.schedule import Recipe
 from coca_cli.world import SINGLE, World
 from tests.training.pictures import examples_of, pairs, stream
 

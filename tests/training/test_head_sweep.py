@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from coca_cli.datasets.example import Example
 from coca_cli.errors import CocaError
 from coca_cli.model.task_head import TaskHead
 from coca_cli.options import OptimizerChoice
 from coca_cli.progress import Reporter
 from coca_cli.training.head_sweep import (
+    HeadBatch,
     HeadRecipe,
     HeadScore,
     Setting,
-    batches_of_rows,
     best_head,
     head_logits,
     score_heads,
     train_heads,
 )
-from coca_cli.world import World
+from coca_cli.training.mixture import mix_labelled
 
 QUIET = Reporter(quiet=True)
 RECIPE = HeadRecipe(steps=30, batch_size=8, ema=0.9, label_smoothing=0.1, warmup=0.1)
@@ -36,9 +37,16 @@ class Odd:
     def __init__(self, n: int = 60, seed: int = 0) -> None:
         random = torch.Generator().manual_seed(seed)
         self.labels = torch.randint(0, 3, (n,), generator=random)
+        self.examples = [Example(str(number), (), int(label)) for number, label in enumerate(self.labels)]
         self.tokens = torch.randn(n, 6, 12, generator=random)
         places = torch.randint(0, 6, (n,), generator=random)
         self.tokens[torch.arange(n), places] = 4 * torch.eye(12)[self.labels] + 4 * torch.eye(12)[11]
+
+    def batches(self, recipe: HeadRecipe) -> Iterator[HeadBatch]:
+        mixture = mix_labelled("odd", self.examples, recipe.seed)
+        while True:
+            rows = [row.feed.index(row.number) for row in mixture.next_batch(recipe.batch_size)]
+            yield HeadBatch(self.take(rows), self.labels[torch.tensor(rows)])
 
     def take(self, rows: Sequence[int]) -> Tensor:
         return self.tokens[torch.tensor(rows)]
@@ -49,7 +57,7 @@ def build() -> TaskHead:
 
 
 def train(odd: Odd, settings: Sequence[Setting] = SETTINGS, recipe: HeadRecipe = RECIPE) -> list[TaskHead]:
-    return train_heads(build, settings, odd.take, odd.labels, recipe, QUIET)
+    return train_heads(build, settings, odd.batches(recipe), recipe, QUIET)
 
 
 def assert_same(one: TaskHead, other: TaskHead, tolerance: float = 1e-5) -> None:
@@ -90,15 +98,6 @@ def test_scores_do_not_depend_on_the_number_of_examples_at_once(monkeypatch: pyt
     torch.testing.assert_close(head_logits(heads, odd.take, 60), whole, atol=1e-5, rtol=1e-5)
 
 
-def test_every_row_once_in_each_pass() -> None:
-    batches = batches_of_rows(10, 4, seed=3)
-    rows = [row for _ in range(5) for row in next(batches)]
-    assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
-    assert rows[:10] != rows[10:]
-    assert next(batches_of_rows(10, 4, seed=3)) == rows[:4]
-    assert len(next(batches_of_rows(3, 8, seed=0))) == 8  # fewer examples than a batch has
-
-
 def test_the_most_accurate_head_and_then_the_least_loss() -> None:
     assert best_head([HeadScore(0.5, 0.1), HeadScore(0.6, 0.9), HeadScore(0.6, 0.8)]) == 2
     logits = torch.tensor([[[2.0, 0.0], [0.0, 1.0]], [[0.0, 2.0], [0.0, 1.0]]])
@@ -112,9 +111,3 @@ def test_a_loss_that_is_no_number() -> None:
     odd.tokens[3] = torch.nan
     with pytest.raises(CocaError, match=r"the head with the learning rate 0\.003 has no finite loss at step"):
         train(odd)
-
-
-def test_a_batch_that_processes_cannot_share() -> None:
-    odd = Odd()
-    with pytest.raises(CocaError, match="--head-batch-size 8 cannot be shared by 3 processes"):
-        train_heads(build, SETTINGS, odd.take, odd.labels, RECIPE, QUIET, World(0, 3))

@@ -26,10 +26,12 @@ from coca_cli.training.augment import Augmentation
 from coca_cli.training.batches import Position, TrainingBatch, training_batches
 from coca_cli.training.checkpoints import TrainingState
 from coca_cli.training.ema import Ema
-from coca_cli.training.loop import Execution, Recipe, StepReport, split_batch, train
+from coca_cli.training.loop import Execution, StepReport, train
 from coca_cli.training.mixture import Feed, Mixture
-from coca_cli.training.objective import Objective
+from coca_cli.training.objective import Objective, Weights
 from coca_cli.training.optim import build_optimizer, learning_rate_at
+from coca_cli.training.pair_work import PairWork, split_batch
+from coca_cli.training.schedule import Recipe
 from coca_cli.training.utilisation import StepCost
 from coca_cli.world import SINGLE
 from tests.training.pictures import pairs
@@ -71,7 +73,7 @@ def start(
     data: Iterator[TrainingBatch],
     recipe: Recipe = RECIPE,
     **options: Any,
-) -> tuple[TrainingState, Iterator[tuple[StepReport, Position]]]:
+) -> tuple[PairWork, Iterator[tuple[StepReport, Position]]]:
     optimizer = build_optimizer(model, recipe.optimizer, recipe.learning_rate, recipe.weight_decay)
     state = TrainingState(model, optimizer, Ema(model, recipe.ema) if recipe.ema else None)
     execution = Execution(
@@ -79,28 +81,36 @@ def start(
         world=SINGLE,
         parallel=Parallel.ddp,
         accumulate=options.get("accumulate", 1),
-        cost=options.get("cost", StepCost(1000, 10)),
         peak=options.get("peak", 1e9),
     )
     objective = Objective(model, mixed=recipe.precision == "bf16")
     reporter, folder = options.get("reporter") or Reporter(quiet=True), options.get("folder", Path("nowhere"))
-    return state, train(objective, state, tokenizer, data, recipe, execution, reporter, folder)
+    work = PairWork(
+        state=state,
+        model=model,
+        objective=objective,
+        tokenizer=tokenizer,
+        weights=Weights(recipe.contrastive_weight, recipe.caption_weight),
+        execution=execution,
+        cost=options.get("cost", StepCost(1000, 10)),
+    )
+    return work, train(work, data, recipe, execution, reporter, folder)
 
 
 def run(
     model: CoCa, tokenizer: SentencePieceTokenizer, scenes: list[Example], recipe: Recipe = RECIPE, **options: Any
 ) -> Run:
     with closing(batches_of(scenes, model, options.pop("augmentation", WHOLE), recipe)) as data:
-        state, steps = start(model, tokenizer, data, recipe, **options)
+        work, steps = start(model, tokenizer, data, recipe, **options)
         found = list(steps)
-    return Run([report for report, _ in found], [position for _, position in found], state)
+    return Run([report for report, _ in found], [position for _, position in found], work.state)
 
 
 def batches_of(
     scenes: list[Example], model: CoCa, augmentation: Augmentation, recipe: Recipe = RECIPE
 ) -> Iterator[TrainingBatch]:
     mixture = Mixture([Feed(pairs(scenes, "scenes"), 0, recipe.seed)], [1.0], recipe.seed)
-    return training_batches(mixture, model.config.image, augmentation, batch_size=recipe.batch_size, workers=0)
+    return training_batches(mixture, augmentation.view(model.config.image), batch_size=recipe.batch_size, workers=0)
 
 
 # --- what is learnt ---
@@ -111,10 +121,10 @@ def test_eight_pictures_are_learnt_by_heart(scenes: list[Example], tokenizer: Se
     recipe = Recipe(steps=120, batch_size=8, learning_rate=3e-3, optimizer=OptimizerChoice.adamw, warmup=0.1)
     reports = run(model, tokenizer, scenes, recipe).reports
     first, last = reports[0], reports[-1]
-    assert first.contrastive == pytest.approx(math.log(8), abs=0.5)  # chance
-    assert first.caption > 0.6 * math.log(tokenizer.vocab_size)
-    assert last.contrastive < 0.1
-    assert last.caption < 0.2
+    assert first.parts["contrastive"] == pytest.approx(math.log(8), abs=0.5)  # chance
+    assert first.parts["caption"] > 0.6 * math.log(tokenizer.vocab_size)
+    assert last.parts["contrastive"] < 0.1
+    assert last.parts["caption"] < 0.2
     with closing(batches_of(scenes, model, WHOLE)) as data:
         batch = next(data)
     tokens = tokenizer.encode(batch.captions)
@@ -154,7 +164,7 @@ def test_a_batch_is_split_into_parts_row_by_row(scenes: list[Example], tokenizer
     model = new_model(tokenizer)
     with closing(batches_of(scenes, model, WHOLE)) as data:
         batch = next(data)
-    execution = Execution(device=CPU, world=SINGLE, parallel=Parallel.ddp, accumulate=4, cost=StepCost(1, 1), peak=1.0)
+    execution = Execution(device=CPU, world=SINGLE, parallel=Parallel.ddp, accumulate=4, peak=1.0)
     parts = split_batch(batch, model, tokenizer, execution)
     assert torch.cat([part.pixels for part in parts]).equal(batch.pixels)
     tokens = tokenizer.encode(batch.captions)
@@ -199,7 +209,7 @@ def test_the_temperature_stays_within_bounds(scenes: list[Example], tokenizer: S
         model.log_scale.fill_(8.0)
     reports = run(model, tokenizer, scenes, replace(RECIPE, steps=1)).reports
     assert model.log_scale.item() <= math.log(100) + 1e-6
-    assert reports[-1].temperature == pytest.approx(0.01)
+    assert reports[-1].parts["temperature"] == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize("loss_weights", [(1.0, 0.0), (0.0, 2.0), (0.5, 3.0)])
@@ -210,7 +220,9 @@ def test_the_losses_have_the_weights_of_the_recipe(
     contrastive, caption = loss_weights
     recipe = replace(RECIPE, steps=1, contrastive_weight=contrastive, caption_weight=caption)
     (report,) = run(new_model(tokenizer), tokenizer, scenes, recipe, accumulate=parts).reports
-    assert report.loss == pytest.approx(contrastive * report.contrastive + caption * report.caption, abs=1e-4)
+    assert report.loss == pytest.approx(
+        contrastive * report.parts["contrastive"] + caption * report.parts["caption"], abs=1e-4
+    )
 
 
 def test_bf16_means_autocast_with_fp32_weights(scenes: list[Example], tokenizer: SentencePieceTokenizer) -> None:
@@ -227,15 +239,15 @@ def test_the_moving_average_follows_every_step(scenes: list[Example], tokenizer:
     model = new_model(tokenizer)
     expected = {name: p.detach().clone() for name, p in model.named_parameters()}
     with closing(batches_of(scenes, model, WHOLE)) as data:
-        state, steps = start(model, tokenizer, data, replace(RECIPE, ema=0.5))
+        work, steps = start(model, tokenizer, data, replace(RECIPE, ema=0.5))
         for report, _ in steps:
             stays = min(0.5, (1 + report.step) / (10 + report.step))
             for name, parameter in model.named_parameters():
                 expected[name] = stays * expected[name] + (1 - stays) * parameter.detach()
-    assert state.ema is not None
-    for name, average in state.ema.weights.items():
+    assert work.state.ema is not None
+    for name, average in work.state.ema.weights.items():
         torch.testing.assert_close(average, expected[name], atol=1e-6, rtol=0, msg=name)
-    assert not torch.equal(state.ema.weights["text.embedding.weight"], model.text.embedding.weight)
+    assert not torch.equal(work.state.ema.weights["text.embedding.weight"], model.text.embedding.weight)
 
 
 def test_captions_are_trimmed_to_the_longest_of_the_batch(
@@ -259,10 +271,10 @@ def test_a_report_and_a_position_after_every_step(scenes: list[Example], tokeniz
     assert found.positions == [Position([4 * batch], batch) for batch in range(1, 7)]
     assert found.state.step == 6
     for report in found.reports:
-        assert report.loss == pytest.approx(report.contrastive + 2 * report.caption, abs=1e-4)
-        assert report.temperature == pytest.approx(0.07, abs=0.01)
+        assert report.loss == pytest.approx(report.parts["contrastive"] + 2 * report.parts["caption"], abs=1e-4)
+        assert report.parts["temperature"] == pytest.approx(0.07, abs=0.01)
         assert report.gradient_norm > 0
-        assert report.pairs_per_second > 0
+        assert report.per_second > 0
 
 
 def test_training_goes_on_from_the_states_step(scenes: list[Example], tokenizer: SentencePieceTokenizer) -> None:
@@ -271,16 +283,11 @@ def test_training_goes_on_from_the_states_step(scenes: list[Example], tokenizer:
     model = new_model(tokenizer)
     recipe = replace(RECIPE, batch_size=4)
     with closing(batches_of(scenes, model, WHOLE, recipe)) as data:
-        state, steps = start(model, tokenizer, data, recipe)
+        work, steps = start(model, tokenizer, data, recipe)
         first = [next(steps)[0] for _ in range(2)]
         steps.close()  # type: ignore[attr-defined]
-        assert state.step == 2
-        execution = Execution(
-            device=CPU, world=SINGLE, parallel=Parallel.ddp, accumulate=1, cost=StepCost(1, 1), peak=1.0
-        )
-        later = train(
-            Objective(model), state, tokenizer, data, recipe, execution, Reporter(quiet=True), Path("nowhere")
-        )
+        assert work.state.step == 2
+        later = train(work, data, recipe, work.execution, Reporter(quiet=True), Path("nowhere"))
         rest = [report for report, _ in later]
     for found, right in zip([*first, *rest], expected, strict=True):
         assert (found.step, found.loss, found.learning_rate) == (right.step, right.loss, right.learning_rate)
@@ -298,7 +305,7 @@ def test_utilisation_is_the_work_by_time_and_peak(
         found = run(new_model(tokenizer), tokenizer, scenes, accumulate=parts, cost=cost, peak=peak)
         for report in found.reports:
             assert report.utilisation == pytest.approx(3 * (8 * 1000 + words * 10) / 2 / peak, abs=1e-4)
-            assert report.pairs_per_second == 4.0
+            assert report.per_second == 4.0
 
 
 def test_progress_shows_both_losses(scenes: list[Example], tokenizer: SentencePieceTokenizer) -> None:
@@ -308,7 +315,10 @@ def test_progress_shows_both_losses(scenes: list[Example], tokenizer: SentencePi
         _, steps = start(model, tokenizer, data, reporter=reporter)
         for report, _ in steps:
             shown.append(reporter.detail)
-            assert f"contrastive {report.contrastive:.2f}, caption {report.caption:.2f}" in reporter.detail
+            assert (
+                f"contrastive {report.parts['contrastive']:.2f}, caption {report.parts['caption']:.2f}"
+                in reporter.detail
+            )
             assert f"{report.utilisation:.0%} of peak" in reporter.detail
     assert len(set(shown)) > 1
     assert reporter.detail == ""

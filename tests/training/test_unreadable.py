@@ -27,7 +27,7 @@ def check(source: Source, batches: int, skipped: Skipped | None = None, taken: i
     mixture = Mixture([Feed(source, 0, 0)], [1.0], 0, [taken], taken // batch_size)
     skipped = Skipped() if skipped is None else skipped
     settings, augmentation = ImageSettings(size=8), Augmentation(min_area=1.0)
-    data = training_batches(mixture, settings, augmentation, batch_size=batch_size, workers=0)
+    data = training_batches(mixture, augmentation.view(settings), batch_size=batch_size, workers=0)
     with closing(checked_batches(data, mixture, skipped, SINGLE, CPU)) as checked:
         assert len(list(islice(checked, batches))) == batches
     return skipped
@@ -66,7 +66,7 @@ def counted(n: int, bad: int, seed: int, batch_size: int = 8) -> int:
         for i in count():
             rows = range(i * batch_size, (i + 1) * batch_size)
             unreadable = {str(row % n): "broken" for row in rows if places[row % n]}
-            yield TrainingBatch(torch.empty(0), [], [], Position([rows.stop], i + 1), unreadable)
+            yield TrainingBatch(torch.empty(0), [], [], [], Position([rows.stop], i + 1), unreadable)
 
     number = 0
     try:
@@ -95,7 +95,7 @@ def test_strict_stops_at_the_first_broken_picture() -> None:
 
 def test_the_batches_are_closed_with_it() -> None:
     mixture = Mixture([Feed(pairs(examples_of(8)), 0, 0)], [1.0], 0)
-    data = training_batches(mixture, ImageSettings(size=8), Augmentation(), batch_size=4, workers=1)
+    data = training_batches(mixture, Augmentation().view(ImageSettings(size=8)), batch_size=4, workers=1)
     with closing(checked_batches(data, mixture, Skipped(), SINGLE, CPU)) as checked:
         next(checked)
     assert next(data, None) is None

@@ -9,8 +9,8 @@ from coca_cli.errors import CocaError
 from coca_cli.model.tokenizer import ClipTokenizer, SentencePieceTokenizer, train_sentencepiece
 from coca_cli.options import Parallel
 from coca_cli.training.batches import Position, TrainingBatch, WordDropout
-from coca_cli.training.loop import Execution, split_batch
-from coca_cli.training.utilisation import step_cost
+from coca_cli.training.loop import Execution
+from coca_cli.training.pair_work import split_batch
 from coca_cli.training.word_dropout import check_word_dropout, hide_words
 from coca_cli.world import SINGLE, World
 from tests.model.small_models import small_coca
@@ -64,7 +64,6 @@ def test_the_text_side_reads_unknown_words_and_must_write_the_right_ones(
         world=SINGLE,
         parallel=Parallel.ddp,
         accumulate=accumulate,
-        cost=step_cost(model.config),
         peak=1.0,
     )
     captions = ["a red square", "one blue circle here"]
@@ -72,7 +71,9 @@ def test_the_text_side_reads_unknown_words_and_must_write_the_right_ones(
     hidden = torch.zeros(2, 10, dtype=torch.bool)
     hidden[1, 1:3] = True
     plain, dropped = (
-        split_batch(TrainingBatch(pixels, captions, ["a", "b"], Position([2], 1), {}, h), model, tokenizer, execution)
+        split_batch(
+            TrainingBatch(pixels, captions, [], ["a", "b"], Position([2], 1), {}, h), model, tokenizer, execution
+        )
         for h in (None, hidden)
     )
     assert len(dropped) == accumulate

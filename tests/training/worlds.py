@@ -68,7 +68,7 @@ def computed_together(rank: int, size: int, folder: str) -> None:
 def _steps_on_captions(how: Parallel, world: World, count: int) -> dict[str, Tensor]:
     model = tiny_coca().train()
     freeze_contrastive(model)
-    objective = parallelise(Objective(model), model, how, world, CPU)
+    objective = parallelise(Objective(model), model.layers, how, world, CPU)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)
     rows = len(TEXTS) // world.size
     parts = parts_of(model, slice(world.rank * rows, (world.rank + 1) * rows), count)
@@ -86,7 +86,7 @@ def _steps_on_captions(how: Parallel, world: World, count: int) -> dict[str, Ten
 
 
 def _gradients(model: CoCa, how: Parallel, world: World, count: int) -> dict[str, Tensor]:
-    objective = parallelise(Objective(model), model, how, world, CPU)
+    objective = parallelise(Objective(model), model.layers, how, world, CPU)
     rows = len(TEXTS) // world.size
     parts = parts_of(model, slice(world.rank * rows, (world.rank + 1) * rows), count)
     losses = backward(objective, parts, model.pad_id, Weights(), world)

@@ -1,0 +1,47 @@
+"""The examples of a task: what is trained on, chosen on and scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from coca_cli.datasets.example import Dataset
+from coca_cli.datasets.held_out import SplitNames
+from coca_cli.datasets.selection import Selection, select_labelled, select_prompts
+from coca_cli.tasks.zeroshot import check_labels
+
+
+class TaskParts(NamedTuple):
+    """What is trained on, chosen on and scored.
+
+    Attributes:
+        train: Training examples, with those held out from them where there is no validation split.
+        val: None where it is held out.
+        test: What is scored.
+        class_names: C names.
+    """
+
+    train: Selection
+    val: Selection | None
+    test: Selection
+    class_names: tuple[str, ...]
+
+
+def select_parts(dataset: Dataset, root: Path, names: SplitNames, limit: int | None) -> TaskParts:
+    """The labelled examples of the splits.
+
+    Args:
+        dataset: A dataset with classes.
+        root: The data root.
+        names: Its splits.
+        limit: The first so many of each.
+
+    Raises:
+        CocaError: Data are missing, or have no classes.
+    """
+    test, train = (select_labelled(dataset, root, name, limit) for name in (names.test, names.train))
+    val = select_labelled(dataset, root, names.val, limit) if names.val else None
+    parts = TaskParts(train, val, test, select_prompts(dataset, root, None, None).class_names)
+    for part in filter(None, (train, val, test)):
+        check_labels(part.examples, len(parts.class_names))
+    return parts
