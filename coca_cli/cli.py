@@ -18,6 +18,7 @@ from coca_cli.commands import (
     eval,
     eval_classification,
     finetune,
+    finetune_classifier,
     models,
     pretrain,
     probe,
@@ -39,11 +40,13 @@ eval_app = typer.Typer(help="Score a model on a benchmark.", no_args_is_help=Tru
 data_app = typer.Typer(help="Datasets: what exists, and what is made from them.", no_args_is_help=True)
 cache_app = typer.Typer(help="What earlier runs left for later ones: list, clear.", no_args_is_help=True)
 finetune_app = typer.Typer(help="Train a model for one task.", no_args_is_help=True)
-models_app = typer.Typer(help="Presets and checkpoints: list, look at, convert.", no_args_is_help=True)
+models_app = typer.Typer(help="Presets and checkpoints: list, look at, convert, mix.", no_args_is_help=True)
 
 app.command("demo")(demo.demo)
 app.command("pretrain", no_args_is_help=True)(pretrain.pretrain)
 app.add_typer(finetune_app, name="finetune")
+finetune_app.command("classification", no_args_is_help=True)(finetune_classifier.classifier)
+finetune_app.command("video", no_args_is_help=True)(finetune_classifier.classifier)
 finetune_app.command("caption", no_args_is_help=True)(finetune.caption)
 app.add_typer(eval_app, name="eval")
 eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)
@@ -66,6 +69,7 @@ app.add_typer(models_app, name="models")
 models_app.command("list")(models.list_models)
 models_app.command("show", no_args_is_help=True)(models.show)
 models_app.command("convert", no_args_is_help=True)(models.convert)
+models_app.command("interpolate", no_args_is_help=True)(models.interpolate)
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,7 +18,9 @@ from coca_cli.options import (
     OUTPUT_PANEL,
     RECIPE_PANEL,
     RUN_PANEL,
+    SOURCE_PANEL,
     DecayChoice,
+    FeatureChoice,
     LogChoice,
     OptimizerChoice,
     Parallel,
@@ -136,6 +138,43 @@ RandAugmentOption = Annotated[
         "--rand-augment",
         metavar="N,M",
         help="RandAugment: N random operations on each training picture, of magnitude M (0 to 30).",
+        rich_help_panel=RECIPE_PANEL,
+    ),
+]
+TrainSplitOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="What is trained on; without it train.", rich_help_panel=SOURCE_PANEL),
+]
+ValSplitOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What settings are chosen on and a model is scored on while it is trained; without it a part of the "
+        "training split that is held out.",
+        rich_help_panel=SOURCE_PANEL,
+    ),
+]
+ValPartOption = Annotated[
+    float,
+    typer.Option(min=0.01, max=0.9, help="How much of each class is held out.", rich_help_panel=SOURCE_PANEL),
+]
+FeaturesOption = Annotated[
+    FeatureChoice | None,
+    typer.Option(
+        help="patches (the paper's) or generative for attentional; embedding or mean for the others.",
+        rich_help_panel=RECIPE_PANEL,
+    ),
+]
+LabelSmoothingOption = Annotated[
+    float,
+    typer.Option(min=0.0, max=0.99, help="Part of each target that all classes share.", rich_help_panel=RECIPE_PANEL),
+]
+TimesOption = Annotated[
+    bool,
+    typer.Option(
+        "--times/--no-times",
+        help="Learned positions in time for the frames of clips; without them (the paper) a clip and the same clip "
+        "backwards look the same.",
         rich_help_panel=RECIPE_PANEL,
     ),
 ]

@@ -41,7 +41,7 @@ def classification(
             "--model",
             "-m",
             metavar="DIR",
-            help="The folder of a classifier that coca probe wrote.",
+            help="The folder of a classifier that coca probe or coca finetune wrote.",
             rich_help_panel=SOURCE_PANEL,
         ),
     ],
@@ -95,7 +95,7 @@ def classification(
     from coca_cli.datasets import find_dataset
     from coca_cli.media.video import Sampling
     from coca_cli.model.checkpoint import load
-    from coca_cli.model.classifier_folder import load_classifier
+    from coca_cli.model.classifier_folder import encoder_of, load_classifier
     from coca_cli.model.placement import choose_device, place
     from coca_cli.progress import Reporter
     from coca_cli.reports.tables import render
@@ -124,7 +124,7 @@ def classification(
     store = Store(results)
     check_request(request, saved, store)
     with joined_world(local_device(choose_device(device))) as world:
-        named = (backbone, None) if backbone else (described.backbone, described.pretrained)
+        named = (backbone, None) if backbone else encoder_of(classifier, described)
         placed = place(load(*named, described.image_size), device, precision)
         rows = run_classification(request, saved, placed, store, Reporter(quiet=quiet or not world.first), world)
     if world.first:

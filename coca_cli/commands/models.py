@@ -83,3 +83,23 @@ def convert(
         save_open_clip(output, coca, tokenizer)
     print(output)
     print(f"coca: wrote {loaded.name} ({loaded.checkpoint}) in {to} format", file=sys.stderr)
+
+
+def interpolate(
+    finetuned: Annotated[str, typer.Argument(metavar="FINETUNED", help="A finetuned model's folder.")],
+    start: Annotated[str, typer.Argument(metavar="PRETRAINED", help="The model folder that it was finetuned from.")],
+    output: OutputFolderOption,
+    alpha: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Part of the finetuned model: 1 is that model, 0 the pretrained one."),
+    ] = 0.5,
+) -> None:
+    """Mix a finetuned model with its pretrained one, weight by weight (WiSE-FT), so that zero-shot ability is kept.
+
+    Example: coca models interpolate runs/finetuned runs/base --alpha 0.5 -o runs/mixed
+    """
+    from coca_cli.model import interpolation
+
+    checkpoint = interpolation.interpolate(finetuned, start, alpha, output)
+    print(output)
+    print(f"coca: wrote {alpha:g} x {finetuned} + {1 - alpha:g} x {start} ({checkpoint})", file=sys.stderr)

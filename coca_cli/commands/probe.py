@@ -15,7 +15,6 @@ from coca_cli.options import (
     OUTPUT_PANEL,
     RECIPE_PANEL,
     RUN_PANEL,
-    SOURCE_PANEL,
     BatchSizeOption,
     CacheDirOption,
     CacheOption,
@@ -24,7 +23,6 @@ from coca_cli.options import (
     DecayChoice,
     Device,
     DeviceOption,
-    FeatureChoice,
     FormatOption,
     FramesOption,
     HeadChoice,
@@ -53,12 +51,18 @@ from coca_cli.training_options import (
     DecayOption,
     EmaOption,
     EpochsOption,
+    FeaturesOption,
     FlipOption,
+    LabelSmoothingOption,
     MinCropOption,
     OptimizerOption,
     RandAugmentOption,
     StepsOption,
+    TimesOption,
+    TrainSplitOption,
     TurnOption,
+    ValPartOption,
+    ValSplitOption,
     WarmupOption,
     check_length,
     parse_rand_augment,
@@ -74,22 +78,9 @@ def probe(
     pretrained: PretrainedOption = None,
     data_root: DataRootOption = DEFAULT_DATA_ROOT,
     split: SplitOption = None,
-    train_split: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What heads are trained on; without it train.", rich_help_panel=SOURCE_PANEL),
-    ] = None,
-    val_split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What settings are chosen on; without it a part of the training split that is held out.",
-            rich_help_panel=SOURCE_PANEL,
-        ),
-    ] = None,
-    val_part: Annotated[
-        float,
-        typer.Option(min=0.01, max=0.9, help="How much of each class is held out.", rich_help_panel=SOURCE_PANEL),
-    ] = 0.1,
+    train_split: TrainSplitOption = None,
+    val_split: ValSplitOption = None,
+    val_part: ValPartOption = 0.1,
     frozen: Annotated[
         bool, typer.Option("--frozen", help="The encoder stays as it is.", rich_help_panel=RECIPE_PANEL)
     ] = True,
@@ -100,13 +91,7 @@ def probe(
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = HeadChoice.attentional,
-    features: Annotated[
-        FeatureChoice | None,
-        typer.Option(
-            help="patches (the paper's) or generative for attentional; embedding or mean for the others.",
-            rich_help_panel=RECIPE_PANEL,
-        ),
-    ] = None,
+    features: FeaturesOption = None,
     learning_rates: Annotated[
         str,
         typer.Option(
@@ -128,12 +113,7 @@ def probe(
     optimizer: OptimizerOption = OptimizerChoice.adafactor,
     clip: ClipOption = 1.0,
     ema: EmaOption = 0.999,
-    label_smoothing: Annotated[
-        float,
-        typer.Option(
-            min=0.0, max=0.99, help="Part of each target that all classes share.", rich_help_panel=RECIPE_PANEL
-        ),
-    ] = 0.1,
+    label_smoothing: LabelSmoothingOption = 0.1,
     min_crop: MinCropOption = 1.0,
     flip: FlipOption = False,
     turn: TurnOption = False,
@@ -149,15 +129,7 @@ def probe(
     draws: Annotated[int, typer.Option(min=1, metavar="N", help="Draws of --shots.", rich_help_panel=RECIPE_PANEL)] = 3,
     frames: FramesOption = 16,
     sampling: SamplingOption = SamplingChoice.uniform,
-    times: Annotated[
-        bool,
-        typer.Option(
-            "--times/--no-times",
-            help="Learned positions in time for the frames of clips; without them (the paper) a clip and the same clip "
-            "backwards look the same.",
-            rich_help_panel=RECIPE_PANEL,
-        ),
-    ] = False,
+    times: TimesOption = False,
     image_size: ImageSizeOption = None,
     batch_size: BatchSizeOption = 64,
     precision: PrecisionOption = Precision.auto,

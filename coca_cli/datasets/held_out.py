@@ -19,7 +19,7 @@ class SplitNames(NamedTuple):
     Attributes:
         train: The split that is trained on.
         val: The split that settings are chosen on; None for a part of `train` that is held out.
-        test: The split that is scored.
+        test: The split that is scored; empty where none is.
     """
 
     train: str
@@ -54,6 +54,27 @@ def choose_splits(dataset: Dataset, train: str | None, val: str | None, test: st
             f"--val-split {chosen.val} is also what is {'trained on' if chosen.val == chosen.train else 'scored'}: "
             "settings are chosen on examples that are neither; name another, or leave it out to hold some back"
         )
+    return chosen
+
+
+def choose_training_splits(dataset: Dataset, train: str | None, val: str | None) -> SplitNames:
+    """As `choose_splits`, for training alone: nothing is scored but what is held out.
+
+    Raises:
+        UnknownName: The dataset has no such split.
+        CocaError: Both are the same, or the only split would be trained on without the user having named it.
+    """
+    usual = next((name for name in dataset.splits if name.startswith("train")), dataset.splits[-1])
+    if train is None and len(dataset.splits) == 1:
+        raise CocaError(
+            f"{dataset.name} has one split, {usual}: training on it leaves nothing of it for a score; say "
+            f"--train-split {usual} if another set is for that"
+        )
+    chosen = SplitNames(train or usual, val, "")
+    for name in filter(None, chosen):
+        check_split(dataset.name, name, dataset.splits)
+    if chosen.val == chosen.train:
+        raise CocaError(f"--val-split {chosen.val} is also what is trained on: name another, or leave it out")
     return chosen
 
 

@@ -12,12 +12,15 @@ from safetensors.torch import save_file
 
 from coca_cli.errors import BadCheckpoint, MissingFile
 from coca_cli.files import make_folder, written_whole
+from coca_cli.model.config import CoCaConfig
 from coca_cli.model.task_head import TaskHead
 from coca_cli.model.weights import read_weights
 
 CLASSIFIER_FILE = "classifier.json"
 HEAD_FILE = "head.safetensors"
 FORMAT_VERSION = 1
+OWN_ENCODER = "."
+"""The name of an encoder that lies in the classifier's own folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,7 @@ class ClassifierDescription:
 
     Attributes:
         name: What result rows call it.
-        backbone: What the user typed after --model.
+        backbone: What the user typed after --model; `OWN_ENCODER` where it lies beside the head.
         pretrained: What the user typed after --pretrained.
         image_size: The picture size, where it is not the checkpoint's own.
         checkpoint: Short hash of the encoder's weights.
@@ -73,6 +76,51 @@ class SavedClassifier:
 
     described: ClassifierDescription
     head: TaskHead
+
+
+def describe_classifier(
+    config: CoCaConfig,
+    features: str,
+    class_names: tuple[str, ...],
+    *,
+    frames: int = 0,
+    sampling: Literal["uniform", "segments"] = "uniform",
+    times: bool = False,
+) -> ClassifierDescription:
+    """A classifier with as many attention heads as what it looks at has, name and encoder left open.
+
+    Args:
+        config: Of the model.
+        features: What the head looks at: "patches" or "generative".
+        class_names: C names in class order.
+        frames: Of clips; 0 for pictures.
+        sampling: Which frames.
+        times: Learned positions in time.
+    """
+    patches = features == "patches"
+    return ClassifierDescription(
+        name="",
+        backbone="",
+        pretrained=None,
+        image_size=None,
+        checkpoint="",
+        features=features,
+        width=config.vision.width if patches else config.pooler.width,
+        heads=config.vision.heads if patches else config.pooler.heads,
+        norm_inputs=config.pooler.norm_inputs or not config.vision.final_norm,
+        class_names=class_names,
+        clips=frames > 0,
+        frames=frames,
+        sampling=sampling,
+        times=times,
+    )
+
+
+def encoder_of(folder: Path, described: ClassifierDescription) -> tuple[str, str | None]:
+    """Model and weights that a classifier's head was trained on, as `load` takes them."""
+    if described.backbone == OWN_ENCODER:
+        return str(folder), None
+    return described.backbone, described.pretrained
 
 
 def save_classifier(

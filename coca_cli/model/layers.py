@@ -176,6 +176,8 @@ class Block(nn.Module):
         self.attention = Attention(width, heads, context_width)
         self.norm2 = nn.LayerNorm(width) if mlp_width else nn.Identity()
         self.mlp = MLP(width, mlp_width) if mlp_width else None
+        self.drop_path: nn.Module = nn.Identity()
+        """What becomes of a residual branch; a `DropPath` while an encoder is finetuned."""
 
     def forward(
         self,
@@ -186,8 +188,8 @@ class Block(nn.Module):
         packing: Packing | None = None,
     ) -> Tensor:
         """(B, T, W) -> (B, T, W), or (n, W) -> (n, W) with a packing; mask and context stay those of the batch."""
-        x = x + self.attention(x, context, mask, causal, packing, (self.norm1, self.norm_context))
-        return x + self.mlp(x, self.norm2) if self.mlp is not None else x
+        x = x + self.drop_path(self.attention(x, context, mask, causal, packing, (self.norm1, self.norm_context)))
+        return x + self.drop_path(self.mlp(x, self.norm2)) if self.mlp is not None else x
 
     def extend(self, x: Tensor, mask: Tensor, past: KeysValues | None = None) -> tuple[Tensor, KeysValues]:
         """Self-attention of the last positions of a sequence, those before them being known by their keys and values.

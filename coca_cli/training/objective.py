@@ -168,7 +168,7 @@ def backward(
         summed = torch.zeros((), device=device)
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
-            with _unsynchronised(objective, quiet=not last):
+            with unsynchronised(objective, quiet=not last):
                 encoded = objective(*part)
                 rows = slice(index * len(part.pixels), (index + 1) * len(part.pixels))
                 loss = per_token * encoded.caption + (encoded.image * cached.image[rows]).sum()
@@ -186,7 +186,7 @@ def _captions_alone(
     """The gradient of the caption loss; the mean contrastive loss of the parts and the summed caption loss."""
     contrastive = summed = torch.zeros((), device=parts[0].pixels.device)
     for index, part in enumerate(parts):
-        with _unsynchronised(objective, quiet=index < len(parts) - 1):
+        with unsynchronised(objective, quiet=index < len(parts) - 1):
             encoded: Encoded = objective(*part)
             (per_token * encoded.caption).backward()  # type: ignore[no-untyped-call]
         summed = summed + encoded.caption.detach()
@@ -209,8 +209,13 @@ def _embedding_gradients(
     return loss, Encoded(gradients[0], gradients[1], gradients[2], loss)
 
 
-def _unsynchronised(objective: nn.Module, *, quiet: bool) -> AbstractContextManager[None]:
-    """Gradients of all but the last part stay with each process until then."""
+def unsynchronised(objective: nn.Module, *, quiet: bool) -> AbstractContextManager[None]:
+    """Gradients of all but the last part stay with each process until then.
+
+    Args:
+        objective: As `parallelise` gave it.
+        quiet: It is not the last part.
+    """
     if quiet and isinstance(objective, DistributedDataParallel):
         return objective.no_sync()
     return nullcontext()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 
 from coca_cli.datasets.held_out import choose_splits
 from coca_cli.errors import CocaError
-from coca_cli.model.classifier_folder import CLASSIFIER_FILE, ClassifierDescription, save_classifier
+from coca_cli.model.classifier_folder import (
+    CLASSIFIER_FILE,
+    ClassifierDescription,
+    describe_classifier,
+    save_classifier,
+)
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed
 from coca_cli.options import FeatureChoice, HeadChoice
@@ -134,24 +139,23 @@ def _describe(
     request: ProbeRequest, parts: TaskParts, placed: Placed, named: tuple[str, str | None, int | None]
 ) -> ClassifierDescription:
     assert isinstance(placed.model, CoCa)
-    config = placed.model.config
-    patches = request.looked_at is FeatureChoice.patches
     clips = request.dataset.media == "video"
-    return ClassifierDescription(
-        name=f"{placed.name} + {request.head.value} probe",
-        backbone=named[0],
-        pretrained=named[1],
-        image_size=named[2],
-        checkpoint=placed.checkpoint,
-        features=request.looked_at.value,
-        width=config.vision.width if patches else config.pooler.width,
-        heads=config.vision.heads if patches else config.pooler.heads,
-        norm_inputs=config.pooler.norm_inputs or not config.vision.final_norm,
-        class_names=parts.class_names,
-        clips=clips,
+    described = describe_classifier(
+        placed.model.config,
+        request.looked_at.value,
+        parts.class_names,
         frames=request.reading.sampling.frames if clips else 0,
         sampling=request.reading.sampling.kind,
         times=request.times,
+    )
+    backbone, pretrained, image_size = named
+    return replace(
+        described,
+        name=f"{placed.name} + {request.head.value} probe",
+        backbone=backbone,
+        pretrained=pretrained,
+        image_size=image_size,
+        checkpoint=placed.checkpoint,
     )
 
 
