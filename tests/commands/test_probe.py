@@ -11,53 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
-from coca_cli.model.checkpoint import save_folder
 from coca_cli.model.classifier_folder import load_classifier
-from coca_cli.model.coca import CoCa
-from coca_cli.model.config import tiny_config
-from coca_cli.model.tokenizer import SentencePieceTokenizer, train_sentencepiece
 from coca_cli.tasks import token_features
 from tests.commands.running import run
+from tests.commands.squares import CLASSES, save_clips, save_model, save_pictures
 from tests.datasets.make_samples import save_clip
 
-CLASSES = ("blue", "green", "red")
 QUICK = ("--steps", 60, "--head-batch-size", 16, "--learning-rates", "0.003,0.03", "--ema", 0.9, "--precision", "fp32")
-
-
-def picture(label: int, seed: int) -> Image.Image:
-    """Noise with a small square of the class's colour anywhere."""
-    random = np.random.default_rng((label, seed))
-    array = random.integers(0, 120, (32, 32, 3), dtype=np.uint8)
-    top, left = random.integers(0, 20, 2)
-    array[top : top + 12, left : left + 12] = np.eye(3, dtype=np.uint8)[2 - label] * 255
-    return Image.fromarray(array)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny CoCa of random weights."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    words = train_sentencepiece([f"a photo of a {w} square" for w in CLASSES], 40)
-    tokenizer = SentencePieceTokenizer(words, context=16)
-    torch.manual_seed(0)
-    config = tiny_config(tokenizer.vocab_size, image_size=32, context=16)
-    save_folder(folder, CoCa(config), tokenizer, "tiny")
-    return folder
+    return save_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes, 30 pictures of each for training and 10 for the score."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for split, count, first in (("train", 30, 0), ("test", 10, 1000)):
-        for label, name in enumerate(CLASSES):
-            (folder / split / name).mkdir(parents=True)
-            for number in range(count):
-                picture(label, first + number).save(folder / split / name / f"{number:02}.png")
-    return folder
+    return save_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def probe(model: Path, data: object, work: Path, *more: object) -> int:
@@ -182,10 +154,7 @@ def test_one_draw_has_no_interval(model: Path, pictures: Path, tmp_path: Path) -
 
 
 def test_clips(model: Path, tmp_path: Path) -> None:
-    for split, count in (("train", 6), ("test", 3)):
-        for label, name in enumerate(("jumping", "waving")):
-            for number in range(count):
-                save_clip(tmp_path / "clips" / split / name / f"{number}.mp4", 10 * label + number)
+    save_clips(tmp_path / "clips")
     words = (f"videos:{tmp_path}/clips", tmp_path, "--frames", 3, "--times", "-o", tmp_path / "probe")
     assert probe(model, *words) == 0
     assert rows(tmp_path)[0]["n"] == 6
