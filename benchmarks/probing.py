@@ -19,7 +19,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import open_clip
@@ -38,7 +38,10 @@ from coca_cli.model.tokenizer import ClipTokenizer
 from coca_cli.options import FeatureChoice
 from coca_cli.progress import Reporter
 from coca_cli.tasks.token_features import FeatureSet, encode_tokens
-from coca_cli.training.head_sweep import HeadRecipe, Setting, train_heads
+from coca_cli.training.head_sweep import HeadBatch, HeadRecipe, Setting, train_heads
+from coca_cli.training.mixture import mix_labelled
+from coca_cli.training.probe_data import KeptTokens
+from coca_cli.world import SINGLE
 
 MODEL, CLASSES, BATCH = "coca_ViT-B-32", 10, 64
 SETTINGS = [Setting(rate, decay) for rate in (5e-4, 1e-3, 2e-3, 5e-3) for decay in (0.0, 0.01)]
@@ -86,17 +89,24 @@ def main() -> None:
     def encode(rows: Iterable[int]) -> Tensor:
         return encode_tokens(placed, FeatureChoice.patches, pixels[torch.tensor(list(rows))])
 
-    def kept() -> FeatureSet:
-        nothing = Pixels(np.zeros((1, 1, 3), np.uint8), "a crop")
-        examples = [Example(str(number), (nothing,), int(label)) for number, label in enumerate(labels)]
+    nothing = Pixels(np.zeros((1, 1, 3), np.uint8), "a crop")
+    examples = [Example(str(number), (nothing,), int(label)) for number, label in enumerate(labels)]
+
+    def kept() -> Iterator[HeadBatch]:
         parts = [range(start, min(start + BATCH, len(labels))) for start in range(0, len(labels), BATCH)]
-        return FeatureSet(examples, [encode(part) for part in parts])
+        return KeptTokens("crops", FeatureSet(examples, [encode(part) for part in parts])).batches(BATCH, 0, SINGLE)
 
-    def train(take: Callable[..., Tensor], settings: list[Setting], epochs: int) -> list[TaskHead]:
+    def fresh() -> Iterator[HeadBatch]:
+        mixture = mix_labelled("crops", examples, 0)
+        while True:
+            rows = [row.feed.index(row.number) for row in mixture.next_batch(BATCH)]
+            yield HeadBatch(encode(rows), labels[torch.tensor(rows)])
+
+    def train(batches: Iterator[HeadBatch], settings: list[Setting], epochs: int) -> list[TaskHead]:
         recipe = HeadRecipe(steps=max(1, epochs * options.pictures // BATCH), batch_size=BATCH)
-        return train_heads(build, settings, take, labels, recipe, QUIET)
+        return train_heads(build, settings, batches, recipe, QUIET)
 
-    (one,), (other,) = train(kept().take, SETTINGS[:1], 1), train(encode, SETTINGS[:1], 1)
+    (one,), (other,) = train(kept(), SETTINGS[:1], 1), train(fresh(), SETTINGS[:1], 1)
     worst = max((a - b).abs().max().item() for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert worst < 1e-4, f"heads differ by {worst:.1e}"
     print(f"heads from kept and from fresh features differ by {worst:.1e} at most")
@@ -105,10 +115,10 @@ def main() -> None:
     loops: list[float] = []
     for _ in range(options.rounds):
         start = time.perf_counter()
-        train(kept().take, SETTINGS, options.epochs)
+        train(kept(), SETTINGS, options.epochs)
         sweeps.append(time.perf_counter() - start)
         start = time.perf_counter()
-        train(encode, SETTINGS[:1], options.measured)
+        train(fresh(), SETTINGS[:1], options.measured)
         loops.append((time.perf_counter() - start) * passes / options.measured)
     sweep, loop = statistics.median(sweeps), statistics.median(loops)
     print(f"kept: {sweep:8.1f} s for features and {len(SETTINGS)} heads of {options.epochs} epochs")

@@ -74,6 +74,15 @@ def classification(
             rich_help_panel=SOURCE_PANEL,
         ),
     ] = None,
+    crops: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Squares of each frame along its longer side, whose class probabilities are averaged too.",
+            rich_help_panel=SOURCE_PANEL,
+        ),
+    ] = 1,
     batch_size: BatchSizeOption = 64,
     precision: PrecisionOption = Precision.auto,
     device: DeviceOption = Device.auto,
@@ -115,6 +124,7 @@ def classification(
             workers=workers,
             cache=cache_dir if cache else None,
             sampling=Sampling(max(1, described.frames), described.sampling, views, span),
+            crops=crops,
         ),
         predictions=predictions,
         limit=limit,

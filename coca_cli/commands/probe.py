@@ -45,6 +45,7 @@ from coca_cli.options import (
     SplitOption,
     StrictOption,
     WorkersOption,
+    source_of,
 )
 from coca_cli.training_options import (
     ClipOption,
@@ -82,8 +83,17 @@ def probe(
     val_split: ValSplitOption = None,
     val_part: ValPartOption = 0.1,
     frozen: Annotated[
-        bool, typer.Option("--frozen", help="The encoder stays as it is.", rich_help_panel=RECIPE_PANEL)
+        bool,
+        typer.Option(
+            "--frozen/--no-frozen",
+            help="The encoder stays as it is, or is trained too, as coca finetune does.",
+            rich_help_panel=RECIPE_PANEL,
+        ),
     ] = True,
+    encoder_learning_rate: Annotated[
+        float,
+        typer.Option(min=0.0, help="Peak rate of the encoder with --no-frozen.", rich_help_panel=RECIPE_PANEL),
+    ] = 1e-4,
     head: Annotated[
         HeadChoice,
         typer.Option(
@@ -176,6 +186,7 @@ def probe(
     from coca_cli.training.head_sweep import HeadRecipe
     from coca_cli.training.probe_request import ProbeRequest
     from coca_cli.training.probe_run import check_request, run_probe, sweep
+    from coca_cli.training.probe_unfrozen import run_unfrozen, unfrozen_request
     from coca_cli.training.rand_augment import RandAugmentStrength
     from coca_cli.world import joined_world, local_device
 
@@ -224,11 +235,21 @@ def probe(
         limit=limit,
         strict=strict,
     )
+    named = (model, pretrained, image_size)
+    finetuning = None
+    if not frozen:
+        given = "COMMANDLINE" in (source_of(ctx, "learning_rates"), source_of(ctx, "weight_decays"))
+        settings = request.settings if given or recipe else None
+        finetuning = unfrozen_request(request, named, encoder_learning_rate, precision, device, settings)
     parts = check_request(request, store)
-    with joined_world(local_device(choose_device(device))) as world:
-        placed = place(load(model, pretrained, image_size), device, precision)
+    where = local_device(choose_device(device))
+    with joined_world(where) as world:
         reporter = Reporter(quiet=quiet or not world.first)
-        rows = run_probe(request, parts, placed, (model, pretrained, image_size), store, reporter, world)
+        if finetuning is not None:
+            rows = run_unfrozen(request, finetuning, parts, store, reporter, world, where)
+        else:
+            placed = place(load(model, pretrained, image_size), device, precision)
+            rows = run_probe(request, parts, placed, named, store, reporter, world)
     if world.first:
         print(render(rows, format), end="")
         if classifier_folder is not None:

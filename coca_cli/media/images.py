@@ -114,6 +114,29 @@ def fit_image(picture: Image.Image, settings: ImageSettings) -> NDArray[np.uint8
     return np.asarray(picture).transpose(2, 0, 1)
 
 
+def fit_crops(picture: Image.Image, settings: ImageSettings, count: int) -> NDArray[np.uint8]:
+    """Several squares of a picture, evenly spread along its longer side; its shorter side is theirs.
+
+    Args:
+        picture: An RGB picture.
+        settings: The checkpoint's image settings, of which size and interpolation count.
+        count: How many; 1 takes the middle.
+
+    Returns:
+        (count, 3, size, size) uint8.
+    """
+    size = settings.size
+    resized = np.asarray(transforms.resize(picture, size, InterpolationMode(settings.interpolation)))
+    spare = max(resized.shape[:2]) - size
+    places = np.linspace(0, spare, count) if count > 1 else np.array([spare / 2])
+    wide = resized.shape[1] > resized.shape[0]
+    squares = [
+        resized[:size, place : place + size] if wide else resized[place : place + size, :size]
+        for place in places.round().astype(int).tolist()
+    ]
+    return np.stack(squares).transpose(0, 3, 1, 2)
+
+
 def normalise(pixels: torch.Tensor, settings: ImageSettings) -> torch.Tensor:
     """Pixels as the encoder wants them.
 

@@ -122,10 +122,10 @@ def read_frames(
         medium: A file in a container that FFmpeg knows, or its bytes.
         settings: How frames become the model's input.
         sampling: Which frames.
-        fit: What becomes of a frame, (3, size, size) uint8; None for what becomes of pictures.
+        fit: What becomes of a frame; None for what becomes of pictures, (3, size, size).
 
     Returns:
-        (views * frames, 3, size, size) uint8.
+        (views * frames, 3, size, size) uint8, or (views * frames, ...) of what `fit` gives.
 
     Raises:
         BadExample: It is missing, damaged, cut off, or has no pictures.

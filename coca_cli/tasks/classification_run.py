@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +71,8 @@ def check_request(request: ClassificationRequest, classifier: SavedClassifier, s
         check_predictions_path(request.predictions)
     dataset, described = request.dataset, classifier.described
     select_labelled(dataset, request.root, request.split, 1)
+    if request.reading.views > 1 and not described.clips:
+        raise CocaError(f"{described.name} looks at pictures once: --views and --crops are for classifiers of clips")
     wanted = "clips" if described.clips else "pictures"
     if (dataset.media == "video") != described.clips:
         raise CocaError(
@@ -134,7 +136,7 @@ def run_classification(
     kind = FeatureChoice(described.features)
     tokens, facts = token_computing(placed, kind, request.reading, track, clips=described.clips, border=dataset.border)
     digest = hash_weights(dict(classifier.head.state_dict()))
-    views = request.reading.sampling.views
+    views = request.reading.views
     facts |= {"features": "class probabilities", "of": kind.value, "head": digest}
     facts |= {"dataset": dataset.name, "dataset_version": dataset.version, "split": split}
     computing = Computing(
@@ -151,7 +153,7 @@ def run_classification(
         return []
     settings: dict[str, object] = {"limit": request.limit, "image": placed.image.size, "backbone": placed.checkpoint}
     if described.clips:
-        settings |= {"frames": asdict(request.reading.sampling), "absent": absent}
+        settings |= {**request.reading.frame_facts(), "absent": absent}
     evaluation = Evaluation(
         task="classification",
         dataset=dataset,
@@ -181,7 +183,7 @@ def class_probabilities(
         head: On its tokens.
         kind: Which.
         pixels: (B, 3, size, size) of pictures, or (B, views * F, 3, size, size) of clips, uint8.
-        views: Stretches of each clip.
+        views: Looks at each clip.
     """
     tokens = encode_tokens(placed, kind, pixels).to(placed.device)
     if tokens.ndim == 4:

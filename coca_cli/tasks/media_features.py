@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coca_cli.datasets.example import Dataset, Example
 from coca_cli.media.batches import Skipped
-from coca_cli.media.images import ImageSettings, fit_image, read_image
+from coca_cli.media.images import ImageSettings, fit_crops, fit_image, read_image
 from coca_cli.media.video import Sampling, read_frames
 from coca_cli.model.placement import Placed
 from coca_cli.options import FrameMean
@@ -34,6 +34,7 @@ class Reading:
         cache: Where embeddings are kept; None for nowhere.
         sampling: Which frames of a clip.
         frame_mean: How a clip's frames become one embedding.
+        crops: Squares of each frame of a clip, along its longer side; each is looked at like a clip of its own.
     """
 
     batch_size: int = 64
@@ -41,10 +42,21 @@ class Reading:
     cache: Path | None = None
     sampling: Sampling = field(default_factory=Sampling)
     frame_mean: FrameMean = FrameMean.mean_first
+    crops: int = 1
+
+    @property
+    def views(self) -> int:
+        """How many times a clip is looked at."""
+        return self.sampling.views * self.crops
 
     def clip_facts(self) -> dict[str, object]:
         """What decides the embedding of a clip besides the model."""
-        return {"frames": asdict(self.sampling), "frame_mean": self.frame_mean.value}
+        return {"frame_mean": self.frame_mean.value, **self.frame_facts()}
+
+    def frame_facts(self) -> dict[str, object]:
+        """Which pixels of a clip are looked at."""
+        crops = {"crops": self.crops} if self.crops > 1 else {}
+        return {"frames": asdict(self.sampling), **crops}
 
 
 def embed_media(
@@ -106,9 +118,9 @@ def media_computing(
     compute: Callable[[Tensor], Tensor] = partial(embed_pixels, placed)
     if clips:
         facts |= reading.clip_facts()
-        read = partial(_read_clip, image=image, sampling=reading.sampling)
+        read = partial(_read_clip, image=image, sampling=reading.sampling, crops=reading.crops)
         compute = partial(embed_frames, placed, normalise_first=reading.frame_mean is FrameMean.normalise_first)
-        size = max(1, size // (reading.sampling.frames * reading.sampling.views))
+        size = max(1, size // (reading.sampling.frames * reading.views))
     facts["batch"] = size  # sums in another order differ in the last digit
     return Computing(read=read, compute=compute, batch_size=size, workers=reading.workers, track=track), facts
 
@@ -128,5 +140,9 @@ def _read_picture(example: Example, *, image: ImageSettings, border: int) -> NDA
     return fit_image(read_image(example.media[0], border), image)
 
 
-def _read_clip(example: Example, *, image: ImageSettings, sampling: Sampling) -> NDArray[np.uint8]:
-    return read_frames(example.media[0], image, sampling)
+def _read_clip(example: Example, *, image: ImageSettings, sampling: Sampling, crops: int) -> NDArray[np.uint8]:
+    """(crops * views * frames, 3, size, size), the frames of each look at the clip together."""
+    if crops == 1:
+        return read_frames(example.media[0], image, sampling)
+    frames = read_frames(example.media[0], image, sampling, partial(fit_crops, settings=image, count=crops))
+    return np.concatenate(list(frames.swapaxes(0, 1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import NamedTuple
 
@@ -158,7 +157,7 @@ def token_computing(
     facts |= {"features": kind.value}
     facts.pop("frame_mean", None)
     if clips:
-        facts["frames"] = asdict(reading.sampling)
+        facts |= reading.frame_facts()
     compute = partial(encode_tokens, placed, kind)
     return (
         Computing(

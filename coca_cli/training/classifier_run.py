@@ -50,7 +50,7 @@ from coca_cli.training.optim import build_optimizer, freeze
 from coca_cli.training.probe_data import LiveTokens
 from coca_cli.training.run_folder import open_run_file
 from coca_cli.training.training_run import Trained, TrainingRun, check_run, new_execution, starting_point
-from coca_cli.world import SINGLE, joined_world, local_device
+from coca_cli.world import SINGLE, World, joined_world, local_device
 
 Tokenizer = ClipTokenizer | SentencePieceTokenizer
 
@@ -106,22 +106,33 @@ def run_finetune(request: ClassifierRequest, reporter: Reporter) -> Trained | No
     """
     device = local_device(choose_device(request.device))
     with joined_world(device) as world:
-        if not world.first:
-            reporter = Reporter(quiet=True)
-        check_run(request, request.schedule.batch_size, world)
-        check_extras(request.logs)
-        make_folder(request.output)
-        checkpoint = starting_point(request, world)
-        prepared = prepare(request, device)
-        file = open_run_file(request, settings_of(request, prepared), checkpoint) if world.first else None
-        execution = new_execution(request, world, device, prepared.schedule.precision)
-        course = ClassifierCourse(request, prepared, execution, reporter)
-        run = TrainingRun(course, request, execution, reporter, file)
-        trained = run.finished(checkpoint)
-        if trained is None:
-            _announce(request, prepared, reporter)
-            trained = run.train(checkpoint)
+        trained = finetune_together(request, reporter if world.first else Reporter(quiet=True), world, device)
         return trained if world.first else None
+
+
+def finetune_together(request: ClassifierRequest, reporter: Reporter, world: World, device: torch.device) -> Trained:
+    """As `run_finetune`, by processes that have joined already.
+
+    Args:
+        request: What the user asked.
+        reporter: Shows progress.
+        world: The processes.
+        device: Where this one computes.
+    """
+    check_run(request, request.schedule.batch_size, world)
+    check_extras(request.logs)
+    make_folder(request.output)
+    checkpoint = starting_point(request, world)
+    prepared = prepare(request, device)
+    file = open_run_file(request, settings_of(request, prepared), checkpoint) if world.first else None
+    execution = new_execution(request, world, device, prepared.schedule.precision)
+    course = ClassifierCourse(request, prepared, execution, reporter)
+    run = TrainingRun(course, request, execution, reporter, file)
+    trained = run.finished(checkpoint)
+    if trained is None:
+        _announce(request, prepared, reporter)
+        trained = run.train(checkpoint)
+    return trained
 
 
 def prepare(request: ClassifierRequest, device: torch.device) -> Prepared:
