@@ -14,18 +14,20 @@ from typing import NamedTuple
 from coca_cli.datasets.action_prompts import KINETICS_TEMPLATES
 from coca_cli.datasets.caption_json import PICTURE_FOLDERS, TRAIN_SPLITS, present_splits, read_captioned
 from coca_cli.datasets.example import Dataset, Example, MediaKind, Prompts, Scheme
-from coca_cli.datasets.folder import CLIP_TREE, open_folder
+from coca_cli.datasets.folder import CLIP_TREE, SPLIT_NAMES, open_folder
 from coca_cli.datasets.image_folder import check_split
 from coca_cli.datasets.pairs import (
     CAPTION_COLUMNS,
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
+    SPLIT_COLUMNS,
     TABLE_SUFFIXES,
     VIDEO_COLUMNS,
     find_table_columns,
     holds_pictures,
     read_table,
     read_video_table,
+    splits_of_clips,
     video_classes,
 )
 from coca_cli.datasets.video_files import FOLDERS, video_folders
@@ -41,7 +43,7 @@ or FILE.json                      (as COCO or Karpathy write it)
 the pictures where FILE says, as seen from its folder, or in {PICTURE_FOLDERS[0]}/ beside it"""
 CLIPS_LAYOUT = f"""\
 FILE.csv, .tsv, .jsonl, .parquet  (columns {VIDEO_COLUMNS[0]}, {CAPTION_COLUMNS[0]}, {LABEL_COLUMNS[0]}; or one \
-of the last two; several lines may name a clip)
+of the last two; {SPLIT_COLUMNS[0]}, if you like; several lines may name a clip)
 the clips where FILE says, as seen from its folder, or in {FOLDERS[0]}/ or clips/ beside it
 or FOLDER/CLASS/*.mp4, FOLDER/SPLIT/CLASS/*.mp4"""
 
@@ -86,7 +88,11 @@ def open_videos(name: str) -> Dataset:
         return open_folder(name, CLIP_TREE)
     _check(path, CLIPS_LAYOUT)
     table = _Table(path, "clips", read_video_table, partial(video_folders, layout=CLIPS_LAYOUT), CLIPS_LAYOUT)
-    dataset = _dataset(f"videos:{name}", "video", (ALL,), CLIPS_LAYOUT, partial(_read_table, table))
+    splits = splits_of_clips(path)
+    present = {split for names in splits.values() for split in names}
+    order = (*SPLIT_NAMES, *sorted(present.difference(SPLIT_NAMES)))
+    chosen = tuple(split for split in order if split in present) or (ALL,)
+    dataset = _dataset(f"videos:{name}", "video", chosen, CLIPS_LAYOUT, partial(_read_part, table, splits))
     if "labels" not in find_table_columns(path):
         return dataset
     return replace(dataset, prompts=lambda root: Prompts(video_classes(path), KINETICS_TEMPLATES))
@@ -155,6 +161,11 @@ def _read_table(table: _Table, split: str) -> Iterator[Example]:
             f"{table.layout}"
         )
     yield from placed
+
+
+def _read_part(table: _Table, splits: dict[str, tuple[str, ...]], split: str) -> Iterator[Example]:
+    """The examples of one split of a table; all of them where it has no splits."""
+    return (clip for clip in _read_table(table, split) if not splits or split in splits.get(clip.id, ()))
 
 
 CAPTIONS = Scheme(

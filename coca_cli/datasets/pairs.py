@@ -25,6 +25,7 @@ IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "path", "file",
 VIDEO_COLUMNS = ("video", "video_path", "clip", *IMAGE_COLUMNS)
 CAPTION_COLUMNS = ("caption", "captions", "text", "title", "sentence", "description")
 LABEL_COLUMNS = ("label", "labels", "class")
+SPLIT_COLUMNS = ("split", "subset", "partition")
 
 FOLDER_LAYOUT = "FOLDER/.../NAME.jpg (or .png, .webp ...) and FOLDER/.../NAME.txt beside it, one caption a line"
 
@@ -37,6 +38,7 @@ class _Wanted(NamedTuple):
 
 _PICTURE = _Wanted("image", IMAGE_COLUMNS)
 _CLIP = _Wanted("video", VIDEO_COLUMNS)
+_SPLIT = _Wanted("split", SPLIT_COLUMNS, once=True)
 _TEXTS: dict[Kind, _Wanted] = {
     "pairs": _Wanted("caption", CAPTION_COLUMNS),
     "labels": _Wanted("label", LABEL_COLUMNS, once=True),
@@ -91,6 +93,13 @@ def read_video_table(path: Path) -> Iterator[Example]:
     for example in captioned:
         texts = example.texts if "pairs" in columns else ()
         yield replace(example, label=index.get(names.get(example.id, "")), texts=texts)
+
+
+def splits_of_clips(path: Path) -> dict[str, tuple[str, ...]]:
+    """The splits of each clip of a table by its id; {} where it has none of `SPLIT_COLUMNS`."""
+    if "splits" not in find_table_columns(path):
+        return {}
+    return {clip.id: clip.texts for clip in _read_tables((path,), _CLIP, _SPLIT)}
 
 
 def video_classes(path: Path) -> tuple[str, ...]:
@@ -149,7 +158,7 @@ def find_table_columns(path: Path) -> dict[str, str]:
     """The columns of a table that are known by their names.
 
     Returns:
-        "image", "pairs" (captions) and "labels", each where there is one, -> the column.
+        "image", "pairs" (captions), "labels" and "splits", each where there is one, -> the column.
 
     Raises:
         MissingFile: The table is not there.
@@ -161,6 +170,7 @@ def find_table_columns(path: Path) -> dict[str, str]:
     else:
         columns = next((row.columns for row in _rows(path, _PICTURE, _TEXTS["pairs"])), ())
     uses: dict[str, _Wanted] = {"image": _PICTURE, "pairs": _TEXTS["pairs"], "labels": _TEXTS["labels"]}
+    uses["splits"] = _SPLIT
     positions = {use: _position(columns, wanted.columns) for use, wanted in uses.items()}
     return {use: columns[position] for use, position in positions.items() if position is not None}
 

@@ -156,6 +156,19 @@ def test_a_table_in_parquet(tmp_path: Path) -> None:
     assert texts(find_dataset(f"videos:{tmp_path}/own.parquet")) == [("a.mp4", ("one", "two"))]
 
 
+def test_a_table_of_clips_can_have_splits(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{name}.mp4" for name in "abcd"))
+    lines = ("video,label,subset", "a.mp4,jump,train", "b.mp4,run,test", "c.mp4,run,train", "d.mp4,jump,extra")
+    found = find_dataset(f"videos:{write(tmp_path / 'own.csv', chr(10).join(lines))}")
+    assert found.splits == ("test", "train", "extra")
+    by_split = {split: [(e.id, e.label) for e in found.read(tmp_path, split)] for split in found.splits}
+    assert by_split == {"test": [("b.mp4", 1)], "train": [("a.mp4", 0), ("c.mp4", 1)], "extra": [("d.mp4", 0)]}
+    assert found.prompts is not None
+    assert found.prompts(tmp_path).class_names == ("jump", "run")
+    with pytest.raises(UnknownName, match="unknown split"):
+        list(found.read(tmp_path, "val"))
+
+
 def test_a_table_with_the_pictures_in_it_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [b"jpeg"], "caption": ["one"]}), tmp_path / "own.parquet")
     with pytest.raises(CocaError, match="has its pictures in it, which cannot be read one by one: make shards of it"):
