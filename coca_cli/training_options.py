@@ -178,6 +178,14 @@ TimesOption = Annotated[
         rich_help_panel=RECIPE_PANEL,
     ),
 ]
+MaskEqualTextsOption = Annotated[
+    bool,
+    typer.Option(
+        "--mask-equal-texts/--no-mask-equal-texts",
+        help="Pictures of a batch that have the same text are no negatives of each other in the contrastive loss.",
+        rich_help_panel=RECIPE_PANEL,
+    ),
+]
 FlipOption = Annotated[
     bool,
     typer.Option(

@@ -28,7 +28,8 @@ def demo(
     from coca_cli.reports.tables import render, write_table
     from coca_cli.store import Store
     from coca_cli.tasks import caption_eval_run, retrieval_run, zeroshot_run
-    from coca_cli.training.demo_recipe import demo_request
+    from coca_cli.training import probe_run
+    from coca_cli.training.demo_recipe import demo_probe, demo_request
     from coca_cli.training.pretrain_run import run_pretrain
 
     reporter, store, model = Reporter(quiet=quiet), Store(folder / "results"), folder / "model"
@@ -40,15 +41,19 @@ def demo(
     zeroshot_run.check_request(zeroshot, store)
     chosen = retrieval_run.check_request(retrieval, store)
     captioned = caption_eval_run.check_request(captioning, store)
-    reporter.notice("1 of 4  pretraining on scenes drawn from scanned handwritten digits, with captions")
+    probing = demo_probe(folder, seed)
+    parts = probe_run.check_request(probing, store)
+    reporter.notice("1 of 5  pretraining on scenes drawn from scanned handwritten digits, with captions")
     run_pretrain(demo_request(model, seed), reporter)
     placed = place(load(str(model)), "auto", "fp32")
-    reporter.notice("2 of 4  zero-shot classification of handwriting that no training picture shows")
+    reporter.notice("2 of 5  zero-shot classification of handwriting that no training picture shows")
     rows = zeroshot_run.run_zeroshot(zeroshot, placed, store, reporter)
-    reporter.notice("3 of 4  retrieval: captions of new scenes by their pictures, and pictures by their captions")
+    reporter.notice("3 of 5  retrieval: captions of new scenes by their pictures, and pictures by their captions")
     rows += retrieval_run.run_retrieval(retrieval, chosen, placed, store, reporter)
-    reporter.notice("4 of 4  captions of the same new scenes, scored against those that they were drawn from")
+    reporter.notice("4 of 5  captions of the same new scenes, scored against those that they were drawn from")
     rows += caption_eval_run.run_caption_eval(captioning, captioned, placed, store, reporter).rows
+    reporter.notice("5 of 5  action recognition: a new attentional pooler over 16 frames, the encoder frozen")
+    rows += probe_run.run_probe(probing, parts, placed, (str(model), None, None), store, reporter)
     for name in ("report.csv", "report.md"):
         write_table(folder / name, rows, "table")
     print(render(rows, "table"), end="")

@@ -53,6 +53,7 @@ from coca_cli.training_options import (
     KeepOption,
     LearningRateOption,
     LogOption,
+    MaskEqualTextsOption,
     MinCropOption,
     OptimizerOption,
     ParallelOption,
@@ -127,6 +128,7 @@ def pretrain(
     clip: ClipOption = 1.0,
     ema: EmaOption = 0.0,
     word_dropout: WordDropoutOption = 0.0,
+    mask_equal_texts: MaskEqualTextsOption = False,
     contrastive_weight: Annotated[
         float,
         typer.Option(
@@ -187,6 +189,7 @@ def pretrain(
         precision=precision,
         ema=ema,
         word_dropout=word_dropout,
+        mask_equal_texts=mask_equal_texts,
         seed=seed,
     )
     request = PretrainRequest(

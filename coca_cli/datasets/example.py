@@ -65,12 +65,17 @@ class Pixels:
     """A picture or a clip drawn by a built-in set.
 
     Attributes:
-        array: (height, width, 3) uint8 RGB of a picture, (frames, height, width, 3) of a clip.
+        drawn: Its array, or what draws it whenever it is looked at, so that thousands of clips take no memory.
         name: What it is called in messages.
     """
 
-    array: NDArray[np.uint8]
+    drawn: NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
     name: str
+
+    @property
+    def array(self) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8 RGB of a picture, (frames, height, width, 3) of a clip."""
+        return self.drawn() if callable(self.drawn) else self.drawn
 
     def __str__(self) -> str:
         return self.name

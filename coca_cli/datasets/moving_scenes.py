@@ -7,6 +7,7 @@ many of them show the digit and in how many colours, also without their order.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ from coca_cli.datasets.scenes import (
 )
 
 ACTIONS = ("appears", "vanishes and returns", "changes colour", "blinks", "stays")
-CLIPS = {"test": 500, "train": 2_000}
+CLIPS = {"test": 500, "train": 6_000}
 FRAMES = 16
 _SEED = 100  # other choices than the still scenes of the same number
 
@@ -68,13 +69,14 @@ def draw_clip(split: str, index: int) -> NDArray[np.uint8]:
     for name in names[:2]:
         canvas = empty.copy()
         paint(canvas, scans.ink[scan], box, shade(name, dice))
-        with_digit.append(canvas)
+        with_digit.append((canvas + 0.5).astype(np.uint8))
+    without = (empty + 0.5).astype(np.uint8)
     course = draw_course(ACTIONS[index % len(ACTIONS)], dice)
     frames = [
-        with_digit[int(changed)] if shown else empty
+        with_digit[int(changed)] if shown else without
         for shown, changed in zip(course.shown, course.changed, strict=True)
     ]
-    return (np.stack(frames) + 0.5).astype(np.uint8)
+    return np.stack(frames)
 
 
 def draw_course(action: str, dice: Dice) -> Course:
@@ -99,7 +101,7 @@ def _read(root: Path, split: str) -> Iterator[Example]:
     check_split("moving-scenes", split, SPLITS)
     for index in range(CLIPS[split]):
         name = f"clip-{split}-{index:04d}"
-        pixels = Pixels(draw_clip(split, index), f"moving-scenes {name}")
+        pixels = Pixels(partial(draw_clip, split, index), f"moving-scenes {name}")
         yield Example(id=name, media=(pixels,), label=index % len(ACTIONS))
 
 

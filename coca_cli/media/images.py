@@ -59,9 +59,10 @@ def read_image(medium: Medium, border: int = 0) -> Image.Image:
         BadExample: It is missing, cut off, no picture, or too large or too long to be one.
     """
     if isinstance(medium, Pixels):
-        if medium.array.ndim != 3:
+        array = medium.array
+        if array.ndim != 3:
             raise BadExample(f"{medium}: a drawn clip is no picture")
-        picture = Image.fromarray(medium.array)
+        picture = Image.fromarray(array)
     else:
         try:
             picture = _decode(medium)

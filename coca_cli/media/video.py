@@ -132,11 +132,12 @@ def read_frames(
     """
     fit = fit or partial(fit_image, settings=settings)
     if isinstance(medium, Pixels):
-        if medium.array.ndim != 4:
+        array = medium.array
+        if array.ndim != 4:
             raise BadExample(f"{medium}: a drawn picture is no clip")
-        times = np.arange(len(medium.array)) / DRAWN_RATE
+        times = np.arange(len(array)) / DRAWN_RATE
         drawn = choose_frames(times, len(times) / DRAWN_RATE, sampling).tolist()
-        return np.stack([fit(Image.fromarray(medium.array[number])) for number in drawn])
+        return np.stack([fit(Image.fromarray(array[number])) for number in drawn])
     try:
         # `file:` keeps FFmpeg from taking a name with a colon for an address
         source: Source = f"file:{medium}" if isinstance(medium, Path) else medium.read_bytes()

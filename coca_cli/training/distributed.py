@@ -84,6 +84,15 @@ def gather_rows(x: Tensor, world: World) -> Tensor:
     return gathered
 
 
+def gather_ids(ids: Tensor, world: World) -> Tensor:
+    """The numbers (B,) of all processes in the order of their ranks, (world B,)."""
+    if world.size == 1:
+        return ids
+    parts = [torch.empty_like(ids) for _ in range(world.size)]
+    dist.all_gather(parts, ids.contiguous())
+    return torch.cat(parts)
+
+
 def sum_over(values: Tensor, world: World) -> Tensor:
     """The sum over all processes, in place."""
     if world.size > 1:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coca_cli.training.distributed import gather_rows
+from coca_cli.training.distributed import gather_ids, gather_rows
 from coca_cli.world import SINGLE, World
 
 CHUNK_LOGITS = 2**23
@@ -16,7 +16,9 @@ CHUNK_LOGITS = 2**23
 LEAST_ROWS = 64
 
 
-def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor, world: World = SINGLE) -> Tensor:
+def contrastive_loss(
+    image: Tensor, text: Tensor, logit_scale: Tensor, world: World = SINGLE, ids: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of each picture over the texts and of each text over the pictures, averaged.
 
     The paper's equation 2 adds the two directions. They are averaged here, as in the authors' later code and in
@@ -30,11 +32,17 @@ def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor, world: Wo
         text: (B, D), unit length, row by row the texts of the pictures.
         logit_scale: Scalar, 1 / temperature.
         world: The processes.
+        ids: (B,) equal where texts are: pictures with the same text are no negatives of each other then. None takes all
+            others as negatives, as the paper does.
     """
     scale, image, text = logit_scale.float(), image.float(), text.float()
     texts, images = gather_rows(text, world), gather_rows(image, world)  # (world B, D)
     target = torch.arange(len(image), device=image.device) + world.rank * len(image)
     to_text, to_image = scale * image @ texts.T, scale * text @ images.T  # (B, world B)
+    if ids is not None:
+        same = ids[:, None] == gather_ids(ids, world)[None]  # (B, world B)
+        same[torch.arange(len(image), device=image.device), target] = False
+        to_text, to_image = to_text.masked_fill(same, -torch.inf), to_image.masked_fill(same, -torch.inf)
     return (F.cross_entropy(to_text, target) + F.cross_entropy(to_image, target)) / 2
 
 

@@ -45,10 +45,12 @@ class Part(NamedTuple):
     Attributes:
         pixels: (B, 3, size, size) uint8.
         texts: Their texts.
+        ids: (B,) equal where texts are; None where no two are looked at as equal.
     """
 
     pixels: Tensor
     texts: PackedTexts
+    ids: Tensor | None = None
 
 
 class Encoded(NamedTuple):
@@ -159,8 +161,8 @@ def backward(
     if not weights.contrastive:
         contrastive, summed = _captions_alone(objective, parts, per_token, world)
     elif len(parts) == 1:
-        encoded: Encoded = objective(*parts[0])
-        contrastive = contrastive_loss(encoded.image, encoded.text, encoded.logit_scale, world)
+        encoded: Encoded = objective(parts[0].pixels, parts[0].texts)
+        contrastive = contrastive_loss(encoded.image, encoded.text, encoded.logit_scale, world, parts[0].ids)
         (weights.contrastive * contrastive + per_token * encoded.caption).backward()  # type: ignore[no-untyped-call]
         summed = encoded.caption.detach()
     else:
@@ -169,7 +171,7 @@ def backward(
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
             with unsynchronised(objective, quiet=not last):
-                encoded = objective(*part)
+                encoded = objective(part.pixels, part.texts)
                 rows = slice(index * len(part.pixels), (index + 1) * len(part.pixels))
                 loss = per_token * encoded.caption + (encoded.image * cached.image[rows]).sum()
                 loss = loss + (encoded.text * cached.text[rows]).sum()
@@ -187,11 +189,11 @@ def _captions_alone(
     contrastive = summed = torch.zeros((), device=parts[0].pixels.device)
     for index, part in enumerate(parts):
         with unsynchronised(objective, quiet=index < len(parts) - 1):
-            encoded: Encoded = objective(*part)
+            encoded: Encoded = objective(part.pixels, part.texts)
             (per_token * encoded.caption).backward()  # type: ignore[no-untyped-call]
         summed = summed + encoded.caption.detach()
         with torch.no_grad():
-            looked_at = contrastive_loss(encoded.image, encoded.text, encoded.logit_scale, world)
+            looked_at = contrastive_loss(encoded.image, encoded.text, encoded.logit_scale, world, part.ids)
         contrastive = contrastive + looked_at / len(parts)
     return contrastive, summed
 
@@ -201,10 +203,11 @@ def _embedding_gradients(
 ) -> tuple[Tensor, Encoded]:
     """The contrastive loss of all parts together, and its gradient by embeddings and logit scale."""
     with torch.no_grad():
-        passes: list[Encoded] = [objective(*part, captions=False) for part in parts]
+        passes: list[Encoded] = [objective(part.pixels, part.texts, captions=False) for part in parts]
     image, text = (torch.cat([getattr(p, side) for p in passes]).requires_grad_() for side in ("image", "text"))
     scale = passes[0].logit_scale.detach().clone().requires_grad_()
-    loss = contrastive_loss(image, text, scale, world)
+    known = [part.ids for part in parts if part.ids is not None]
+    loss = contrastive_loss(image, text, scale, world, torch.cat(known) if known else None)
     gradients = torch.autograd.grad(weights.contrastive * loss, (image, text, scale))
     return loss, Encoded(gradients[0], gradients[1], gradients[2], loss)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class PairWork:
         weights: Of the losses.
         execution: On what.
         cost: Operations of a step.
+        mask_equal_texts: Pictures with the same text are no negatives of each other.
         noun: What the examples are.
     """
 
@@ -40,11 +42,12 @@ class PairWork:
     weights: Weights
     execution: Execution
     cost: StepCost
+    mask_equal_texts: bool = False
     noun: str = "pairs"
 
     def backward(self, batch: TrainingBatch, step: int) -> StepLosses:
         """Add the gradient of a batch to the parameters."""
-        parts = split_batch(batch, self.model, self.tokenizer, self.execution)
+        parts = split_batch(batch, self.model, self.tokenizer, self.execution, with_ids=self.mask_equal_texts)
         losses = backward(self.objective, parts, self.model.pad_id, self.weights, self.execution.world)
         named = {
             "contrastive": losses.contrastive,
@@ -60,8 +63,19 @@ class PairWork:
             self.model.log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
 
 
-def split_batch(batch: TrainingBatch, model: CoCa, tokenizer: TextEncoder, execution: Execution) -> list[Part]:
-    """The parts that go through the model one after the other, on the device."""
+def split_batch(
+    batch: TrainingBatch, model: CoCa, tokenizer: TextEncoder, execution: Execution, *, with_ids: bool = False
+) -> list[Part]:
+    """The parts that go through the model one after the other, on the device.
+
+    Args:
+        batch: This process's rows.
+        model: Whose texts they are.
+        tokenizer: The model's.
+        execution: On what.
+        with_ids: Say which texts are equal.
+    """
+    ids = torch.tensor([_id_of(caption) for caption in batch.captions]) if with_ids else None
     tokens = tokenizer.encode(batch.captions)
     rows = len(tokens) // execution.accumulate
     parts: list[Part] = []
@@ -71,5 +85,11 @@ def split_batch(batch: TrainingBatch, model: CoCa, tokenizer: TextEncoder, execu
         if batch.hidden is not None:  # what is to be written has been taken from the whole texts
             packed = packed._replace(tokens=hide_words(packed.tokens, batch.hidden[part]))
         pixels = batch.pixels[part].to(execution.device, non_blocking=True)
-        parts.append(Part(pixels, packed.to(execution.device)))
+        known = None if ids is None else ids[part].to(execution.device)
+        parts.append(Part(pixels, packed.to(execution.device), known))
     return parts
+
+
+def _id_of(text: str) -> int:
+    """The same for the same text on every process, and for no other."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)

@@ -117,6 +117,7 @@ class PairCourse:
             weights=Weights(recipe.contrastive_weight, recipe.caption_weight),
             execution=execution,
             cost=step_cost(model.config),
+            mask_equal_texts=recipe.mask_equal_texts,
         )
 
     def batches(self) -> Generator[TrainingBatch, None, None]:

@@ -51,8 +51,10 @@ class Recipe(Schedule):
         contrastive_weight: Weight of the contrastive loss.
         caption_weight: Weight of the captioning loss.
         word_dropout: Part of the words that are hidden from the text side.
+        mask_equal_texts: Pictures with the same text are no negatives of each other.
     """
 
     contrastive_weight: float = 1.0
     caption_weight: float = 2.0
     word_dropout: float = 0.0
+    mask_equal_texts: bool = False

@@ -180,6 +180,7 @@ def test_the_defaults(finetune: Finetune, model: Path, table: Path, tmp_path: Pa
         "precision": "fp32",
         "ema": 0.0,
         "word_dropout": 0.0,
+        "mask_equal_texts": False,
         "seed": 0,
     }
     assert settings["augmentation"] == {"min_area": 1.0, "flip": False, "turn": False, "rand_augment": [0, 0]}

@@ -384,7 +384,7 @@ def test_frames_are_decoded_no_larger_than_needed(
         patched(path, b"tkhd", 40, *QUARTERS[degrees])
     seen = set()
     fit = video.fit_image
-    monkeypatch.setattr(video, "fit_image", lambda picture, s: seen.add(picture.size) or fit(picture, s))
+    monkeypatch.setattr(video, "fit_image", lambda picture, settings: seen.add(picture.size) or fit(picture, settings))
     for medium, size in itertools.product((path, member(path)), (32, 150)):
         read_frames(medium, ImageSettings(size=size), Sampling(frames=2))
     assert seen == ({(64, 128), (200, 400)} if degrees else {(128, 64), (400, 200)})

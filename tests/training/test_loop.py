@@ -93,6 +93,7 @@ def start(
         weights=Weights(recipe.contrastive_weight, recipe.caption_weight),
         execution=execution,
         cost=options.get("cost", StepCost(1000, 10)),
+        mask_equal_texts=recipe.mask_equal_texts,
     )
     return work, train(work, data, recipe, execution, reporter, folder)
 
@@ -223,6 +224,26 @@ def test_the_losses_have_the_weights_of_the_recipe(
     assert report.loss == pytest.approx(
         contrastive * report.parts["contrastive"] + caption * report.parts["caption"], abs=1e-4
     )
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_equal_captions_are_no_negatives_where_that_is_asked(
+    scenes: list[Example], tokenizer: SentencePieceTokenizer, parts: int
+) -> None:
+    """Six of eight pictures have one caption."""
+    same = [replace(scene, texts=scenes[0].texts) if number < 6 else scene for number, scene in enumerate(scenes)]
+    plain, masked = (
+        run(
+            new_model(tokenizer),
+            tokenizer,
+            same,
+            replace(RECIPE, steps=1, mask_equal_texts=asked),
+            accumulate=parts,
+        ).reports[0]
+        for asked in (False, True)
+    )
+    assert masked.parts["contrastive"] < plain.parts["contrastive"] - 0.3
+    assert masked.parts["caption"] == pytest.approx(plain.parts["caption"], abs=1e-6)
 
 
 def test_bf16_means_autocast_with_fp32_weights(scenes: list[Example], tokenizer: SentencePieceTokenizer) -> None:
@@ -371,5 +392,6 @@ def test_a_recipe_is_plain_data() -> None:
         "precision": "fp32",
         "ema": 0.0,
         "word_dropout": 0.0,
+        "mask_equal_texts": False,
         "seed": 0,
     }

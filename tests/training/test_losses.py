@@ -92,6 +92,24 @@ def test_both_directions_are_averaged() -> None:
     torch.testing.assert_close(found, contrastive_loss(text, image, scale))
 
 
+def test_equal_texts_are_no_negatives() -> None:
+    image, text = random_embeddings(3)
+    scale, ids = torch.tensor(5.0), torch.tensor([7, 8, 7, 9, 10, 8])
+    found = contrastive_loss(image, text, scale, ids=ids)
+    expected = []
+    for rows, columns in ((image, text), (text, image)):
+        for row in range(6):
+            others = [column for column in range(6) if column == row or ids[column] != ids[row]]
+            logits = 5.0 * rows[row] @ columns[others].T
+            expected.append(logits.logsumexp(dim=0) - logits[others.index(row)])
+    torch.testing.assert_close(found, torch.stack(expected).mean())
+    assert found < contrastive_loss(image, text, scale)
+    torch.testing.assert_close(
+        contrastive_loss(image, text, scale, ids=torch.arange(6)), contrastive_loss(image, text, scale)
+    )
+    assert contrastive_loss(image, text, scale, ids=torch.zeros(6)).item() == 0.0
+
+
 def test_the_contrastive_loss_is_fp32_also_of_bf16_embeddings() -> None:
     half = [part.to(torch.bfloat16) for part in (*random_embeddings(3), torch.tensor(14.3))]
     found = contrastive_loss(*half)

@@ -422,7 +422,7 @@ def test_options_reach_the_recipe(tmp_path: Path) -> None:
     words = (
         "--learning-rate 0.002 --warmup 0.5 --decay cosine --optimizer adamw --weight-decay 0.1 --clip 0.5 "
         "--ema 0.9 --word-dropout 0.25 --contrastive-weight 0.5 --caption-weight 1.5 --min-crop 0.6 --flip --turn "
-        "--seed 7 --quiet"
+        "--seed 7 --mask-equal-texts --quiet"
     )
     assert pretrain(tmp_path / "run", *words.split()) == 0
     settings = settings_of(tmp_path / "run")
@@ -440,6 +440,7 @@ def test_options_reach_the_recipe(tmp_path: Path) -> None:
         "precision": "fp32",
         "ema": 0.9,
         "word_dropout": 0.25,
+        "mask_equal_texts": True,
         "seed": 7,
     }
     assert settings["augmentation"] == {"min_area": 0.6, "flip": True, "turn": True, "rand_augment": [0, 0]}

@@ -28,10 +28,12 @@ def parts_of(model: CoCa, rows: slice, count: int) -> list[Part]:
     """The rows of the batch, in so many parts."""
     pixels = torch.randint(0, 256, (8, 3, 16, 16), generator=torch.Generator().manual_seed(7), dtype=torch.uint8)[rows]
     tokens = LetterTokenizer().encode(TEXTS)[rows]
+    ids = torch.tensor([0, 1, 2, 3, 4, 0, 6, 1])[
+        rows
+    ]  # two pairs that are no negatives, across all parts and processes
     size = len(tokens) // count
-    return [
-        Part(p, pack_texts(model, t)) for p, t in zip(torch.split(pixels, size), torch.split(tokens, size), strict=True)
-    ]
+    cut = (torch.split(whole, size) for whole in (pixels, tokens, ids))
+    return [Part(p, pack_texts(model, t), known) for p, t, known in zip(*cut, strict=True)]
 
 
 def gradients_alone() -> dict[str, Tensor]:
