@@ -412,3 +412,58 @@ def test_models_that_cannot_be_mixed(model: Path, tmp_path: Path, capsys: pytest
     assert "are built differently, so their weights cannot be mixed" in " ".join(capsys.readouterr().err.split())
     assert run("models", "interpolate", model, model, "-o", other) == 1
     assert "is not empty; choose another --output" in capsys.readouterr().err
+
+
+# --- probing with the encoder trained ---
+
+
+def test_a_probe_that_is_not_frozen_is_finetuning_with_a_score(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = f"folder:{pictures}"
+    fixed = ("--no-frozen", "--steps", 6, "--head-batch-size", 16, "--precision", "fp32", "--workers", 1)
+    more = (*fixed, "--ema", 0, "--results", tmp_path / "results", "--no-cache", "--encoder-learning-rate", 1e-3)
+    assert run("probe", "-m", model, "-d", data, "-o", tmp_path / "probe", *more) == 0
+    assert "top-1" in capsys.readouterr().out
+    (first, *_) = rows(tmp_path)
+    assert (first["task"], first["split"], first["n"]) == ("classification", "test", 30)
+    same = ("--learning-rate", 1e-3, "--head-learning-rate", 5e-4, "--weight-decay", 0.01)
+    assert finetune(model, pictures, tmp_path / "run", *same) == 0
+    assert_close(tmp_path / "run", tmp_path / "probe", 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("-o", "x", "--head", "knn"), "--no-frozen trains the attentional head on all examples"),
+        (("-o", "x", "--shots", "2"), "leave out --head and --shots"),
+        ((), "--no-frozen writes a model: say where with --output"),
+        (("-o", "x", "--learning-rates", "1e-3,1e-4"), "--no-frozen trains one model, not 4"),
+    ],
+)
+def test_what_makes_sense_for_a_frozen_encoder_alone(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+) -> None:
+    words = ("probe", "--no-frozen", "-m", model, "-d", f"folder:{pictures}", "--results", tmp_path / "results")
+    assert run(*words, *more) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+# --- several looks at a clip ---
+
+
+def test_clips_are_looked_at_several_times(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = f"videos:{save_clips(tmp_path / 'clips')}"
+    assert run(*words(model, data, tmp_path / "run", "--frames", 2, "--batch-size", 4, task="video")) == 0
+    assert classify(tmp_path / "run", data, tmp_path, "--crops", 3, "--views", 2, "--span", 0.2) == 0
+    (run_file,) = (tmp_path / "results/runs").glob("*.json")
+    settings = json.loads(run_file.read_text())["settings"]
+    assert (settings["crops"], settings["frames"]["views"]) == (3, 2)
+    assert finetune(model, pictures, tmp_path / "still", "--steps", 1) == 0
+    capsys.readouterr()
+    assert classify(tmp_path / "still", f"folder:{pictures}", tmp_path, "--crops", 3) == 1
+    assert "looks at pictures once: --views and --crops are for classifiers of clips" in " ".join(
+        capsys.readouterr().err.split()
+    )

@@ -19,7 +19,7 @@ from PIL import Image
 from coca_cli.datasets.example import Member, Pixels
 from coca_cli.errors import BadExample
 from coca_cli.media import images
-from coca_cli.media.images import OPENAI_MEAN, OPENAI_STD, ImageSettings, fit_image, normalise, read_image
+from coca_cli.media.images import OPENAI_MEAN, OPENAI_STD, ImageSettings, fit_crops, fit_image, normalise, read_image
 from tests.pictures import drawn, jpeg_bytes
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -361,3 +361,16 @@ def test_the_default_is_open_clips() -> None:
     )
     assert (settings.size, settings.interpolation, settings.resize) == (224, "bicubic", "shortest")
     assert images.MAX_ASPECT >= 100
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_squares_along_the_longer_side(turned: bool) -> None:
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, :10, 0] = wide[:, 10:20, 1] = wide[:, 20:, 2] = 200
+    picture = Image.fromarray(wide.swapaxes(0, 1) if turned else wide)
+    found = fit_crops(picture, ImageSettings(size=10), 3)
+    assert found.shape == (3, 3, 10, 10)
+    assert [square.mean(axis=(1, 2)).round().tolist() for square in found] == (200 * np.eye(3)).tolist()
+    (middle,) = fit_crops(picture, ImageSettings(size=10), 1)
+    assert np.array_equal(middle, found[1])
+    assert np.array_equal(middle, fit_image(picture, ImageSettings(size=10)))
