@@ -59,6 +59,15 @@ class ClassifierDescription:
     sampling: Literal["uniform", "segments"] = "uniform"
     times: bool = False
 
+    def fits(self, other: ClassifierDescription) -> bool:
+        """Whether the head of one can stand in the other's place."""
+        return self._build == other._build
+
+    @property
+    def _build(self) -> tuple[object, ...]:
+        frames = self.frames if self.times else 0  # a head without positions in time takes any number of them
+        return self.features, self.width, self.heads, self.norm_inputs, self.class_names, self.clips, frames
+
     def build(self) -> TaskHead:
         """A head of this build, with random weights."""
         frames = self.frames if self.times else 0

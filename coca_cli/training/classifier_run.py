@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -210,13 +211,12 @@ def _select(request: ClassifierRequest) -> ClassifierData:
 def _take_head(request: ClassifierRequest, model: Classifier, described: ClassifierDescription) -> None:
     assert request.head is not None
     found = load_classifier(request.head)
-    ours = (described.features, described.width, described.class_names, described.clips, described.times)
     theirs = found.described
-    if (theirs.features, theirs.width, theirs.class_names, theirs.clips, theirs.times) != ours:
+    if not theirs.fits(described):
         raise CocaError(
             f"the head in {request.head} was made for {len(theirs.class_names)} classes and {theirs.features} of width "
-            f"{theirs.width}, not for {len(described.class_names)} and {described.features} of {described.width}: give "
-            "one that a probe of the same model on the same data wrote"
+            f"{theirs.width}; here are {len(described.class_names)}, {described.features} and {described.width}, or "
+            "names or frames differ: give one that a probe of the same model on the same data wrote"
         )
     model.head.load_state_dict(found.head.state_dict())
 
@@ -315,10 +315,10 @@ class ClassifierCourse:
         n = len(self.prepared.data.val)
         return f"top-1 {scores['val top-1']:.2f}, loss {scores['val loss']:.3f} on {n:,} validation examples"
 
-    def describe(self, folder: object) -> None:
+    def describe(self, folder: Path) -> None:
         """A checkpoint is no model: the run folder is."""
 
-    def write(self, folder: Any, weights: Mapping[str, Tensor], trained: dict[str, Any]) -> None:
+    def write(self, folder: Path, weights: Mapping[str, Tensor], trained: dict[str, Any]) -> None:
         """Write the model, and the classifier beside it; config.json comes last."""
         prepared = self.prepared
         coca, head = _part(weights, "coca."), prepared.described.build()

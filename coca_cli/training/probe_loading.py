@@ -24,6 +24,8 @@ from coca_cli.training.task_parts import TaskParts
 from coca_cli.world import World, tell_all
 
 GB = 10**9
+UNKNOWN_MEMORY = 4 * GB
+"""What tokens may take in memory where the system does not say how much is free."""
 
 
 class _Piece(NamedTuple):
@@ -184,6 +186,9 @@ class ProbeLoader:
 def _room(folder: Path | None) -> int:
     """Half of what is free: on the disk of the folder, or in memory without one."""
     if folder is None:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        try:
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        except (AttributeError, ValueError, OSError):  # only Linux says
+            return UNKNOWN_MEMORY
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return shutil.disk_usage(there).free // 2

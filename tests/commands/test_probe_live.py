@@ -79,6 +79,16 @@ def test_without_a_budget_half_of_what_is_free_is_taken(
     assert "tokens: kept in memory, as --no-cache says" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_system_that_does_not_say_how_much_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert probe_loading._room(None) > 0
+
+    def unknown(name: str) -> int:
+        raise ValueError(name)
+
+    monkeypatch.setattr(probe_loading.os, "sysconf", unknown)
+    assert probe_loading._room(None) == probe_loading.UNKNOWN_MEMORY
+
+
 def test_augmented_pictures_are_encoded_each_time_and_all_others_once(
     model: Path,
     pictures: Path,
