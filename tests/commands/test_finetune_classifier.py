@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from coca_cli.model import interpolation
 from coca_cli.model.checkpoint import load, load_folder
 from coca_cli.model.classifier_folder import load_classifier
 from coca_cli.training import classifier_run, training_run
@@ -338,8 +340,6 @@ def test_pictures_for_clips(model: Path, pictures: Path, tmp_path: Path, capsys:
 def test_a_model_that_is_no_coca(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from types import SimpleNamespace
-
     other = SimpleNamespace(model=torch.nn.Linear(1, 1), tokenizer=None, name="a clip")
     monkeypatch.setattr(classifier_run, "load", lambda *_: other)
     assert finetune(tmp_path, pictures, tmp_path / "run") == 1
@@ -406,12 +406,17 @@ def test_a_model_without_a_head_is_mixed_too(model: Path, tmp_path: Path) -> Non
     assert all(torch.equal(weight, weights(model)[name]) for name, weight in weights(tmp_path / "mixed").items())
 
 
-def test_models_that_cannot_be_mixed(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_that_cannot_be_mixed(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = save_model(tmp_path / "other", "vision.layers=3")
     assert run("models", "interpolate", model, other, "-o", tmp_path / "mixed") == 1
     assert "are built differently, so their weights cannot be mixed" in " ".join(capsys.readouterr().err.split())
     assert run("models", "interpolate", model, model, "-o", other) == 1
     assert "is not empty; choose another --output" in capsys.readouterr().err
+    monkeypatch.setattr(interpolation, "load", lambda *_: SimpleNamespace(model=torch.nn.Linear(1, 1), name="a clip"))
+    assert run("models", "interpolate", model, model, "-o", tmp_path / "mixed") == 1
+    assert "a clip is no CoCa; only models of one kind can be mixed" in " ".join(capsys.readouterr().err.split())
 
 
 # --- probing with the encoder trained ---

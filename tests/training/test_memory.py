@@ -49,7 +49,7 @@ def measure(model: CoCa, part: Part, optimizer: OptimizerChoice, *, mixed: bool)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        encoded = Objective(model, mixed=mixed)(*part)
+        encoded = Objective(model, mixed=mixed)(part.pixels, part.texts)
     (encoded.image.sum() + encoded.text.sum() + encoded.caption + encoded.logit_scale).backward()
     trained.step()
     memory = [value for state in trained.state.values() for value in state.values() if isinstance(value, Tensor)]

@@ -24,21 +24,19 @@ ALL_WAYS = ("ddp-1", "ddp-2", "fsdp-1", "fsdp-2")
 CPU = torch.device("cpu")
 
 
-def parts_of(model: CoCa, rows: slice, count: int) -> list[Part]:
-    """The rows of the batch, in so many parts."""
+def parts_of(model: CoCa, rows: slice, count: int, *, equal: bool = False) -> list[Part]:
+    """The rows of the batch, in so many parts; with `equal`, two pairs of its texts count as equal."""
     pixels = torch.randint(0, 256, (8, 3, 16, 16), generator=torch.Generator().manual_seed(7), dtype=torch.uint8)[rows]
     tokens = LetterTokenizer().encode(TEXTS)[rows]
-    ids = torch.tensor([0, 1, 2, 3, 4, 0, 6, 1])[
-        rows
-    ]  # two pairs that are no negatives, across all parts and processes
+    ids = torch.tensor([0, 1, 2, 3, 4, 0, 6, 1])[rows]  # across all parts and processes
     size = len(tokens) // count
     cut = (torch.split(whole, size) for whole in (pixels, tokens, ids))
-    return [Part(p, pack_texts(model, t), known) for p, t, known in zip(*cut, strict=True)]
+    return [Part(p, pack_texts(model, t), known if equal else None) for p, t, known in zip(*cut, strict=True)]
 
 
 def gradients_alone() -> dict[str, Tensor]:
     """Losses, norm and gradients of one process with the whole batch."""
-    return _gradients(tiny_coca().train(), Parallel.ddp, SINGLE, 1)
+    return _both_gradients(Parallel.ddp, SINGLE, 1)
 
 
 def captions_alone() -> dict[str, Tensor]:
@@ -61,7 +59,7 @@ def computed_together(rank: int, size: int, folder: str) -> None:
     with one_of(rank, size, folder) as world:
         for way in ALL_WAYS:
             how, parts = way.split("-")
-            found = _gradients(tiny_coca().train(), Parallel(how), world, int(parts))
+            found = _both_gradients(Parallel(how), world, int(parts))
             torch.save(found, Path(folder) / f"{way}-{rank}.pt")
             steps = _steps_on_captions(Parallel(how), world, int(parts))
             torch.save(steps, Path(folder) / f"captions-{way}-{rank}.pt")
@@ -87,10 +85,16 @@ def _steps_on_captions(how: Parallel, world: World, count: int) -> dict[str, Ten
     return found
 
 
-def _gradients(model: CoCa, how: Parallel, world: World, count: int) -> dict[str, Tensor]:
+def _both_gradients(how: Parallel, world: World, count: int) -> dict[str, Tensor]:
+    """With all others as negatives, and with equal texts left out of them."""
+    plain, masked = (_gradients(tiny_coca().train(), how, world, count, equal=equal) for equal in (False, True))
+    return plain | {f"{name}, equal texts left out": value for name, value in masked.items()}
+
+
+def _gradients(model: CoCa, how: Parallel, world: World, count: int, *, equal: bool) -> dict[str, Tensor]:
     objective = parallelise(Objective(model), model.layers, how, world, CPU)
     rows = len(TEXTS) // world.size
-    parts = parts_of(model, slice(world.rank * rows, (world.rank + 1) * rows), count)
+    parts = parts_of(model, slice(world.rank * rows, (world.rank + 1) * rows), count, equal=equal)
     losses = backward(objective, parts, model.pad_id, Weights(), world)
     average_whole_gradients(model, how, world)
     found = {f"loss {name}": torch.tensor(value) for name, value in losses._asdict().items()}
