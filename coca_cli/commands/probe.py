@@ -238,10 +238,13 @@ def probe(
     named = (model, pretrained, image_size)
     finetuning = None
     if not frozen:
-        given = "COMMANDLINE" in (source_of(ctx, "learning_rates"), source_of(ctx, "weight_decays"))
-        settings = request.settings if given or recipe else None
+        rates = "5e-4" if source_of(ctx, "learning_rates") == "DEFAULT" else learning_rates  # the paper's, Table 9
+        decays = "0.01" if source_of(ctx, "weight_decays") == "DEFAULT" else weight_decays
+        settings = sweep(_numbers("--learning-rates", rates), _numbers("--weight-decays", decays))
         finetuning = unfrozen_request(request, named, encoder_learning_rate, precision, device, settings)
-    parts = check_request(request, store)
+    elif source_of(ctx, "encoder_learning_rate") != "DEFAULT":
+        raise CocaError("--encoder-learning-rate is for --no-frozen: a frozen encoder learns nothing")
+    parts = check_request(request, store, frozen=frozen)
     where = local_device(choose_device(device))
     with joined_world(where) as world:
         reporter = Reporter(quiet=quiet or not world.first)

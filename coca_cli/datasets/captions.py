@@ -89,7 +89,7 @@ def open_videos(name: str) -> Dataset:
     _check(path, CLIPS_LAYOUT)
     table = _Table(path, "clips", read_video_table, partial(video_folders, layout=CLIPS_LAYOUT), CLIPS_LAYOUT)
     splits = splits_of_clips(path)
-    present = {split for names in splits.values() for split in names}
+    present = set(splits.values())
     order = (*SPLIT_NAMES, *sorted(present.difference(SPLIT_NAMES)))
     chosen = tuple(split for split in order if split in present) or (ALL,)
     dataset = _dataset(f"videos:{name}", "video", chosen, CLIPS_LAYOUT, partial(_read_part, table, splits))
@@ -163,9 +163,9 @@ def _read_table(table: _Table, split: str) -> Iterator[Example]:
     yield from placed
 
 
-def _read_part(table: _Table, splits: dict[str, tuple[str, ...]], split: str) -> Iterator[Example]:
+def _read_part(table: _Table, splits: dict[str, str], split: str) -> Iterator[Example]:
     """The examples of one split of a table; all of them where it has no splits."""
-    return (clip for clip in _read_table(table, split) if not splits or split in splits.get(clip.id, ()))
+    return (clip for clip in _read_table(table, split) if splits.get(clip.id, split) == split)
 
 
 CAPTIONS = Scheme(

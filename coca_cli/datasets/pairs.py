@@ -25,7 +25,7 @@ IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "path", "file",
 VIDEO_COLUMNS = ("video", "video_path", "clip", *IMAGE_COLUMNS)
 CAPTION_COLUMNS = ("caption", "captions", "text", "title", "sentence", "description")
 LABEL_COLUMNS = ("label", "labels", "class")
-SPLIT_COLUMNS = ("split", "subset", "partition")
+SPLIT_COLUMNS = ("split",)
 
 FOLDER_LAYOUT = "FOLDER/.../NAME.jpg (or .png, .webp ...) and FOLDER/.../NAME.txt beside it, one caption a line"
 
@@ -95,11 +95,22 @@ def read_video_table(path: Path) -> Iterator[Example]:
         yield replace(example, label=index.get(names.get(example.id, "")), texts=texts)
 
 
-def splits_of_clips(path: Path) -> dict[str, tuple[str, ...]]:
-    """The splits of each clip of a table by its id; {} where it has none of `SPLIT_COLUMNS`."""
+def splits_of_clips(path: Path) -> dict[str, str]:
+    """The split of each clip of a table by its id; {} where no clip has one.
+
+    Raises:
+        BadExample: A clip has none, where others have, or two.
+    """
     if "splits" not in find_table_columns(path):
         return {}
-    return {clip.id: clip.texts for clip in _read_tables((path,), _CLIP, _SPLIT)}
+    splits = {clip.id: clip.texts for clip in _read_tables((path,), _CLIP, _SPLIT)}
+    if not any(splits.values()):
+        return {}
+    for name, found in splits.items():
+        if len(found) != 1:
+            words = " and ".join(found) or "none"
+            raise BadExample(f"{path} gives the clip {name} the splits {words}: give it one")
+    return {name: found for name, (found,) in splits.items()}
 
 
 def video_classes(path: Path) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from coca_cli.model.weights import read_weights
 CLASSIFIER_FILE = "classifier.json"
 HEAD_FILE = "head.safetensors"
 FORMAT_VERSION = 1
-OWN_ENCODER = "."
+OWN_ENCODER = "(in this folder)"
 """The name of an encoder that lies in the classifier's own folder."""
 
 

@@ -156,8 +156,6 @@ def token_computing(
     embedding, facts = media_computing(placed, reading, track, clips=clips, border=border)
     facts |= {"features": kind.value}
     facts.pop("frame_mean", None)
-    if clips:
-        facts |= reading.frame_facts()
     compute = partial(encode_tokens, placed, kind)
     return (
         Computing(

@@ -63,7 +63,7 @@ class ClassifierData(NamedTuple):
         train: Training examples.
         val: Others, that the model is scored on while it is trained.
         splits: Where both come from, for the run file.
-        absent: How many clips of the training split have no file.
+        absent: Ids of the clips of both whose files are missing.
         class_names: C names.
     """
 
@@ -174,7 +174,7 @@ def prepare(request: ClassifierRequest, device: torch.device) -> Prepared:
     described = replace(described, name=request.output.name, backbone=OWN_ENCODER)
     model = Classifier(coca, described.build(), generative=request.features is FeatureChoice.generative)
     if request.head is not None:
-        _take_head(request, model, described)
+        _take_head(request, model, described, loaded.checkpoint)
     model.train_image_side_alone()
     if not schedule.learning_rate:
         coca.requires_grad_(False)
@@ -189,10 +189,11 @@ def _select(request: ClassifierRequest) -> ClassifierData:
     dataset = request.dataset
     names = choose_training_splits(dataset, request.train_split, request.val_split)
     selected = select_labelled(dataset, request.root, names.train, request.limit)
-    train, val = selected.examples, list[Example]()
+    train, val, absent = selected.examples, list[Example](), list(selected.absent)
     splits: dict[str, object] = {"train": names.train, "val": names.val or {"part of train": request.val_part}}
     if names.val:
-        val = select_labelled(dataset, request.root, names.val, request.limit).examples
+        others = select_labelled(dataset, request.root, names.val, request.limit)
+        val, absent = others.examples, [*absent, *others.absent]
     else:
         labels = [example.label or 0 for example in train]
         kept, held = hold_out(labels, request.val_part, request.schedule.seed)
@@ -205,13 +206,20 @@ def _select(request: ClassifierRequest) -> ClassifierData:
     classes = select_prompts(dataset, request.root, None, None).class_names
     for part in (train, val):
         check_labels(part, len(classes))
-    return ClassifierData(train, val, splits, selected.absent, classes)
+    return ClassifierData(train, val, splits, absent, classes)
 
 
-def _take_head(request: ClassifierRequest, model: Classifier, described: ClassifierDescription) -> None:
+def _take_head(
+    request: ClassifierRequest, model: Classifier, described: ClassifierDescription, checkpoint: str
+) -> None:
     assert request.head is not None
     found = load_classifier(request.head)
     theirs = found.described
+    if theirs.image_size == request.image_size and theirs.checkpoint != checkpoint:
+        raise CocaError(
+            f"the head in {request.head} was trained on weights {theirs.checkpoint}, and {request.model} has "
+            f"{checkpoint}: begin with the model that was probed"
+        )
     if not theirs.fits(described):
         raise CocaError(
             f"the head in {request.head} was made for {len(theirs.class_names)} classes and {theirs.features} of width "
@@ -261,6 +269,7 @@ class ClassifierCourse:
     ) -> None:
         self.request, self.prepared, self.execution, self.reporter = request, prepared, execution, reporter
         self.schedule = schedule = prepared.schedule
+        self.scored_on = 0
         self.mixture = mix_labelled(request.dataset.name, prepared.data.train, schedule.seed)
         model = prepared.model.to(execution.device)
         choose_heap(sum(parameter.numel() for parameter in model.parameters()))
@@ -305,15 +314,19 @@ class ClassifierCourse:
         computing, _ = token_computing(placed, request.features, request.reading, clips=clips, border=border)
         skipped = Skipped(strict=request.strict)
         view = request.augmentation.view(image, border)  # never asked for: nothing is trained here
-        live = LiveTokens(request.dataset.name, prepared.data.val, computing, view, skipped, self.reporter.warn)
+        warn = self.reporter.warn
+        live = LiveTokens(request.dataset.name, prepared.data.val, computing, view, skipped, warn, device)
         answers = live.answers([head.to(device).eval()], SINGLE, device)
+        if not self.scored_on:
+            skipped.tell(warn)
+        self.scored_on = len(answers.examples)
         (found,) = score_heads(answers.scores, answers.labels)
         return {"score": 100 * found.accuracy, "val top-1": 100 * found.accuracy, "val loss": found.loss}
 
     def summary(self, scores: Mapping[str, float]) -> str:
         """The main scores in one line."""
-        n = len(self.prepared.data.val)
-        return f"top-1 {scores['val top-1']:.2f}, loss {scores['val loss']:.3f} on {n:,} validation examples"
+        shown = f"top-1 {scores['val top-1']:.2f}, loss {scores['val loss']:.3f}"
+        return f"{shown} on {self.scored_on:,} validation examples"
 
     def describe(self, folder: Path) -> None:
         """A checkpoint is no model: the run folder is."""

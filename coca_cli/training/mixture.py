@@ -28,8 +28,8 @@ class Draw(NamedTuple):
     """One use of one example.
 
     Attributes:
-        example: The example; `texts` are never empty.
-        caption: The text drawn for this epoch.
+        example: The example.
+        caption: The text drawn for this epoch; empty for a task's examples.
         key: Seed, source, epoch and index, from which its randomness comes.
         feed: Where it comes from.
         reserve: Of a stream, the examples that can take its place; elsewhere any can.

@@ -123,6 +123,7 @@ class LiveTokens:
         view: How training sees them.
         skipped: Takes note of what cannot be read.
         warn: Takes warnings.
+        device: Where this process computes.
     """
 
     name: str
@@ -131,6 +132,7 @@ class LiveTokens:
     view: View
     skipped: Skipped
     warn: Callable[[str], None]
+    device: torch.device
 
     @property
     def labels(self) -> Tensor:
@@ -142,14 +144,14 @@ class LiveTokens:
 
     def part(self, rows: Iterable[int]) -> LiveTokens:
         """The same with these examples alone."""
-        return replace(self, examples=[self.examples[row] for row in rows])
+        few = Skipped(strict=self.skipped.strict, allowed=1.0)  # of a few examples one is more than 5 %
+        return replace(self, examples=[self.examples[row] for row in rows], skipped=few)
 
     def batches(self, size: int, seed: int, world: World) -> Generator[HeadBatch, None, None]:
         """See `ProbeData.batches`; an example that cannot be read is replaced by another one, and counted."""
         mixture = mix_labelled(self.name, self.examples, seed)
-        workers, device = self.computing.workers, torch.device("cpu")
-        drawn = training_batches(mixture, self.view, batch_size=size, workers=workers, world=world)
-        with closing(checked_batches(drawn, mixture, self.skipped, world, device)) as checked:
+        drawn = training_batches(mixture, self.view, batch_size=size, workers=self.computing.workers, world=world)
+        with closing(checked_batches(drawn, mixture, self.skipped, world, self.device)) as checked:
             for batch in checked:
                 labels = torch.tensor([example.label for example in batch.examples], dtype=torch.int64)
                 yield HeadBatch(torch.cat(list(self._tokens(batch.pixels))), labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from coca_cli.training.task_parts import TaskParts
 from coca_cli.world import World, tell_all
 
 GB = 10**9
+MEMORY = Path("/proc/meminfo")
 UNKNOWN_MEMORY = 4 * GB
 """What tokens may take in memory where the system does not say how much is free."""
 
@@ -57,6 +57,7 @@ class ProbeLoader:
         self.request, self.parts, self.placed = request, parts, placed
         self.reporter, self.world = reporter, world
         self.skipped = Skipped(strict=request.strict)
+        self._live_skipped: list[Skipped] = []
 
     def load(self) -> ProbeFeatures:
         """The features of all three parts.
@@ -131,12 +132,12 @@ class ProbeLoader:
         folder = sources[0][0].store.folder
         allowed = request.cache_budget if request.cache_budget is not None else _room(folder)
         fits, needed, allowed = tell_all((needed <= allowed, needed, allowed), self.world)
-        where = "in memory, as --no-cache says" if folder is None else f"in {request.reading.cache}"
+        where = "in memory" if folder is None else f"in {request.reading.cache}"
         if fits:
             return True, f"kept {where}" + (f" ({needed / GB:,.1f} GB more)" if needed else " (all of them are there)")
         return False, (
-            f"computed on the fly: kept {where} they would take {needed / GB:,.1f} GB more, and --cache-budget allows "
-            f"{allowed / GB:,.1f}"
+            f"computed on the fly: kept {where} they would take {needed / GB:,.1f} GB more, and "
+            f"{'half of what is free' if request.cache_budget is None else '--cache-budget'} is {allowed / GB:,.1f}"
         )
 
     def _source(self, piece: _Piece) -> TokenSource:
@@ -165,7 +166,14 @@ class ProbeLoader:
         else:
             view = request.augmentation.view(image, request.dataset.border)
         computing = self._source(piece).computing
-        return LiveTokens(request.dataset.name, piece.examples, computing, view, piece.skipped, self.reporter.warn)
+        self._live_skipped.append(piece.skipped)
+        warn, device = self.reporter.warn, self.placed.device
+        return LiveTokens(request.dataset.name, piece.examples, computing, view, piece.skipped, warn, device)
+
+    def tell_live(self) -> None:
+        """Name what could not be read on the fly, once it has been tried."""
+        for skipped in self._live_skipped:
+            skipped.tell(self.reporter.warn)
 
     def _embedded(self, part: Selection, skipped: Skipped) -> KeptTokens:
         request = self.request
@@ -187,8 +195,9 @@ def _room(folder: Path | None) -> int:
     """Half of what is free: on the disk of the folder, or in memory without one."""
     if folder is None:
         try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-        except (AttributeError, ValueError, OSError):  # only Linux says
+            lines = dict(line.split(":", 1) for line in MEMORY.read_text().splitlines())
+            return int(lines["MemAvailable"].split()[0]) * 1024 // 2
+        except (OSError, KeyError, ValueError):  # only Linux says
             return UNKNOWN_MEMORY
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return shutil.disk_usage(there).free // 2

@@ -35,8 +35,13 @@ TOKENS = (FeatureChoice.patches, FeatureChoice.generative)
 VECTORS = (FeatureChoice.embedding, FeatureChoice.mean)
 
 
-def check_request(request: ProbeRequest, store: Store) -> TaskParts:
+def check_request(request: ProbeRequest, store: Store, *, frozen: bool = True) -> TaskParts:
     """Find the mistakes that can be found before a model is loaded, and the examples.
+
+    Args:
+        request: What the user asked.
+        store: Where rows go.
+        frozen: A classifier that is there would be replaced; where the encoder is trained too, the run goes on.
 
     Raises:
         CocaError: Data are missing, splits meet, or what is to be written cannot be.
@@ -47,10 +52,16 @@ def check_request(request: ProbeRequest, store: Store) -> TaskParts:
         raise CocaError(
             f"--head {request.head.value} looks at {' or '.join(fitting)}, not at --features {request.looked_at.value}"
         )
+    tokens_alone = request.augmentation.changes or request.cache_budget is not None
+    if request.head is not HeadChoice.attentional and tokens_alone:
+        raise CocaError(
+            f"--head {request.head.value} looks at vectors that are computed once: leave out --rand-augment, "
+            "--min-crop, --flip, --turn and --cache-budget"
+        )
     if request.output is not None:
         if request.head is not HeadChoice.attentional:
             raise CocaError(f"--head {request.head.value} leaves no classifier to write: leave out --output")
-        if (request.output / CLASSIFIER_FILE).exists() and not request.overwrite:
+        if frozen and (request.output / CLASSIFIER_FILE).exists() and not request.overwrite:
             raise CocaError(f"{request.output} has a classifier already; choose another folder or say --overwrite")
     if request.shots and (request.output is not None or request.predictions is not None):
         raise CocaError("--shots trains many classifiers for their mean: leave out --output and --predictions")
@@ -106,12 +117,18 @@ def run_probe(
         )
     loader = ProbeLoader(request, parts, placed, reporter, world)
     features = loader.load()
+    if not len(features.val):
+        raise CocaError(
+            f"{request.dataset.name} has one training example per class, so none can be held out to choose settings "
+            "on: name a --val-split, or give more data"
+        )
     described = None
     if request.head is HeadChoice.attentional:
         described = _describe(request, parts, placed, named)
     fitting = Fitting(request, described, len(parts.class_names), reporter, world, placed.device)
     if request.shots:
         found = few_shots(fitting, features, request.shots, request.draws)
+        loader.tell_live()
         if not world.first:
             return []
         missing = {**missing_files(test.absent), **loader.skipped.reasons}
@@ -119,6 +136,7 @@ def run_probe(
             store, found.scores, len(test.examples) - len(loader.skipped.reasons), missing, found.chosen
         )
     fitted = fitting.fit(features, request.recipe.seed)
+    loader.tell_live()
     if not world.first:
         return []
     answers = fitted.answers

@@ -22,8 +22,8 @@ from coca_cli.training.probe_request import ProbeRequest
 from coca_cli.training.task_parts import TaskParts
 from coca_cli.world import World, wait_for_all
 
-USUAL = Setting(5e-4, 0.01)
-"""Of the head, where the user names none: the paper's (Table 9)."""
+SAVE_EVERY = 1000
+"""Steps between two savings, as of coca finetune."""
 
 
 def unfrozen_request(
@@ -32,7 +32,7 @@ def unfrozen_request(
     learning_rate: float,
     precision: str,
     device: str,
-    settings: Sequence[Setting] | None,
+    settings: Sequence[Setting],
 ) -> ClassifierRequest:
     """What finetuning is asked for by the words of a probe.
 
@@ -42,7 +42,7 @@ def unfrozen_request(
         learning_rate: The encoder's.
         precision: Number format.
         device: Where.
-        settings: The head's rates and decays that the user named; None where none were.
+        settings: The head's rates and decays.
 
     Raises:
         CocaError: What is asked for makes sense for a frozen encoder alone.
@@ -51,11 +51,11 @@ def unfrozen_request(
         raise CocaError("--no-frozen trains the attentional head on all examples: leave out --head and --shots")
     if request.output is None:
         raise CocaError("--no-frozen writes a model: say where with --output")
-    if settings is not None and len(settings) > 1:
+    if len(settings) > 1:
         raise CocaError(
             f"--no-frozen trains one model, not {len(settings)}: give one of --learning-rates and of --weight-decays"
         )
-    setting = settings[0] if settings else USUAL
+    (setting,) = settings
     recipe = request.recipe
     model, pretrained, image_size = named
     return ClassifierRequest(
@@ -89,6 +89,7 @@ def unfrozen_request(
         reading=request.reading,
         output=request.output,
         overwrite=request.overwrite,
+        save_every=SAVE_EVERY,
         device=device,
         limit=request.limit,
         workers=request.reading.workers,
@@ -120,10 +121,8 @@ def run_unfrozen(
         The rows that the first process appended to the store; none on others.
     """
     assert request.output is not None
-    trained = finetune_together(finetuning, reporter, world, device)
+    finetune_together(finetuning, reporter, world, device)
     wait_for_all(world)
-    if trained.unreadable:
-        reporter.warn(trained.unreadable)
     scoring = ClassificationRequest(
         dataset=request.dataset,
         root=request.root,

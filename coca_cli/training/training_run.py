@@ -187,7 +187,7 @@ class TrainingRun:
                         log.write(report.step, report.numbers())
                     last = report.step == schedule.steps
                     if course.scored and (last or _due(report.step, request.eval_every)):
-                        self._evaluate(log)
+                        self._evaluate_or_save(log, position)
                     if last or _due(report.step, request.save_every):
                         self._save(position)
                     if not last and stop.agreed(self.world, self.execution.device):
@@ -266,16 +266,29 @@ class TrainingRun:
         if problem is not None:
             raise CocaError(problem)
 
+    def _evaluate_or_save(self, log: MetricsLog | None, position: Position) -> None:
+        """Score the model; where that fails, what was trained is kept."""
+        try:
+            self._evaluate(log)
+        except CocaError:
+            self._save(position)
+            raise
+
     def _evaluate(self, log: MetricsLog | None) -> None:
         """Score the model, on the first process; keep it where it is the best so far."""
         weights = whole_weights(self.state)
-        found = None
+        found, problem = None, None
         if self.world.first:
-            found = self.course.score(weights)
-            assert log is not None
+            try:
+                found = self.course.score(weights)
+            except CocaError as error:
+                problem = error
+        found, problem = tell_all((found, problem), self.world)
+        if problem is not None:
+            raise problem
+        if log is not None:
             log.write(self.state.step, found)
             self.reporter.notice(f"step {self.state.step:,}: " + self.course.summary(found))
-        found = tell_all(found, self.world)
         if found["score"] > self.best:
             self.best = found["score"]
             self._save_model(self.request.output / BEST)

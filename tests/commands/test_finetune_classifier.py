@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from coca_cli.model import interpolation
 from coca_cli.model.checkpoint import load, load_folder
-from coca_cli.model.classifier_folder import load_classifier
+from coca_cli.model.classifier_folder import OWN_ENCODER, load_classifier
 from coca_cli.training import classifier_run, training_run
 from coca_cli.training.batches import Position
 from coca_cli.training.classifier_request import ClassifierRequest, ClassifierSchedule
@@ -86,7 +86,7 @@ def test_a_classifier_that_is_a_model_too(
     assert "81 pictures of 3 classes, 9 others to score on" in " ".join(err.split())
     assert f"next: coca eval classification -m {output}" in " ".join(err.split())
     saved = load_classifier(output).described
-    assert (saved.class_names, saved.backbone, saved.features, saved.name) == (CLASSES, ".", "patches", "run")
+    assert (saved.class_names, saved.backbone, saved.features, saved.name) == (CLASSES, OWN_ENCODER, "patches", "run")
     assert saved.checkpoint == load(str(output)).checkpoint
     assert classify(output, f"folder:{pictures}", tmp_path) == 0
     assert value(tmp_path) > 85
@@ -179,6 +179,9 @@ def test_a_probes_head_is_begun_with(
     assert classify(tmp_path / "run", f"folder:{pictures}", tmp_path) == 0
     assert rows(tmp_path)[-1]["value"] == [row for row in rows(tmp_path) if row["task"] == "probe"][-1]["value"]
     capsys.readouterr()
+    other = save_model(tmp_path / "other_model", "vision.layers=3")
+    assert finetune(other, pictures, tmp_path / "other", "--init-head", tmp_path / "probe") == 1
+    assert ": begin with the model that was probed" in " ".join(capsys.readouterr().err.split())
     more = ("--init-head", tmp_path / "probe", "--features", "generative")
     assert finetune(model, pictures, tmp_path / "other", *more) == 1
     assert "give one that a probe of the same model on the same data wrote" in " ".join(capsys.readouterr().err.split())
@@ -276,6 +279,24 @@ def test_passes_in_place_of_steps(model: Path, pictures: Path, tmp_path: Path) -
     without = [word for word in words(model, f"folder:{pictures}", tmp_path / "run") if word not in ("--steps", "6")]
     assert run(*without, "--epochs", 1.2) == 0
     assert settings_of(tmp_path / "run")["recipe"]["steps"] == round(1.2 * 81 / 16)
+
+
+def test_what_was_trained_is_kept_where_it_cannot_be_scored(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(pictures, tree)
+    for number in range(3):
+        (tree / f"test/red/{number:02}.png").write_bytes(b"no picture")
+    assert finetune(model, tree, tmp_path / "run", "--val-split", "test") == 1
+    assert "3 of 30 examples cannot be read, which is more than 5 %" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "run/model.safetensors").is_file()
+    for number in (1, 2):
+        shutil.copy(pictures / f"test/red/{number:02}.png", tree / f"test/red/{number:02}.png")
+    assert finetune(model, tree, tmp_path / "again", "--val-split", "test") == 0
+    err = " ".join(capsys.readouterr().err.split())
+    assert "on 29 validation examples" in err
+    assert "left out: " in err
 
 
 # --- clips ---
@@ -435,6 +456,8 @@ def test_a_probe_that_is_not_frozen_is_finetuning_with_a_score(
     same = ("--learning-rate", 1e-3, "--head-learning-rate", 5e-4, "--weight-decay", 0.01)
     assert finetune(model, pictures, tmp_path / "run", *same) == 0
     assert_close(tmp_path / "run", tmp_path / "probe", 0)
+    assert run("probe", "-m", model, "-d", data, "-o", tmp_path / "probe", *more) == 0  # scored again, not trained
+    assert "is finished already" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
@@ -443,7 +466,7 @@ def test_a_probe_that_is_not_frozen_is_finetuning_with_a_score(
         (("-o", "x", "--head", "knn"), "--no-frozen trains the attentional head on all examples"),
         (("-o", "x", "--shots", "2"), "leave out --head and --shots"),
         ((), "--no-frozen writes a model: say where with --output"),
-        (("-o", "x", "--learning-rates", "1e-3,1e-4"), "--no-frozen trains one model, not 4"),
+        (("-o", "x", "--learning-rates", "1e-3,1e-4"), "--no-frozen trains one model, not 2"),
     ],
 )
 def test_what_makes_sense_for_a_frozen_encoder_alone(

@@ -158,7 +158,7 @@ def test_a_table_in_parquet(tmp_path: Path) -> None:
 
 def test_a_table_of_clips_can_have_splits(tmp_path: Path) -> None:
     put(tmp_path, *(f"{name}.mp4" for name in "abcd"))
-    lines = ("video,label,subset", "a.mp4,jump,train", "b.mp4,run,test", "c.mp4,run,train", "d.mp4,jump,extra")
+    lines = ("video,label,split", "a.mp4,jump,train", "b.mp4,run,test", "c.mp4,run,train", "d.mp4,jump,extra")
     found = find_dataset(f"videos:{write(tmp_path / 'own.csv', chr(10).join(lines))}")
     assert found.splits == ("test", "train", "extra")
     by_split = {split: [(e.id, e.label) for e in found.read(tmp_path, split)] for split in found.splits}
@@ -167,6 +167,12 @@ def test_a_table_of_clips_can_have_splits(tmp_path: Path) -> None:
     assert found.prompts(tmp_path).class_names == ("jump", "run")
     with pytest.raises(UnknownName, match="unknown split"):
         list(found.read(tmp_path, "val"))
+    empty = "video,label,split" + chr(10) + "a.mp4,jump," + chr(10) + "b.mp4,run,"
+    assert find_dataset(f"videos:{write(tmp_path / 'empty.csv', empty)}").splits == ("all",)
+    for lines, words in (("a.mp4,jump,train", "train and test"), ("b.mp4,jump,", "none")):
+        text = "video,label,split" + chr(10) + lines + chr(10) + "a.mp4,jump,test"
+        with pytest.raises(BadExample, match=f"the splits {words}: give it one"):
+            find_dataset(f"videos:{write(tmp_path / 'two.csv', text)}")
 
 
 def test_a_table_with_the_pictures_in_it_is_refused(tmp_path: Path) -> None:
