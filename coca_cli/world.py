@@ -51,6 +51,7 @@ def joined_world(device: torch.device) -> Iterator[World]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=WAIT)
     try:
         yield World(dist.get_rank(), dist.get_world_size())
+        dist.barrier()  # none closes its connections while another still reads from them
     finally:
         dist.destroy_process_group()
 
