@@ -189,6 +189,7 @@ def test_clips(model: Path, tmp_path: Path) -> None:
     assert probe(model, data, tmp_path / "live", *words, "--flip", "--rand-augment", "1,10") == 0
 
 
+@pytest.mark.slow
 def test_two_processes_compute_live_tokens_as_one_does(model: Path, pictures: Path, tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "coca_cli", "probe"]
     more = ("--steps", 8, "--flip", *LIVE)
