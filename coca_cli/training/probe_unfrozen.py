@@ -49,6 +49,8 @@ def unfrozen_request(
     """
     if request.head is not HeadChoice.attentional or request.shots:
         raise CocaError("--no-frozen trains the attentional head on all examples: leave out --head and --shots")
+    if request.cache_budget is not None:
+        raise CocaError("--no-frozen keeps no features, as they change with the encoder: leave out --cache-budget")
     if request.output is None:
         raise CocaError("--no-frozen writes a model: say where with --output")
     if len(settings) > 1:

@@ -466,6 +466,7 @@ def test_a_probe_that_is_not_frozen_is_finetuning_with_a_score(
         (("-o", "x", "--head", "knn"), "--no-frozen trains the attentional head on all examples"),
         (("-o", "x", "--shots", "2"), "leave out --head and --shots"),
         ((), "--no-frozen writes a model: say where with --output"),
+        (("-o", "x", "--cache-budget", "1"), "--no-frozen keeps no features, as they change with the encoder"),
         (("-o", "x", "--learning-rates", "1e-3,1e-4"), "--no-frozen trains one model, not 2"),
     ],
 )
