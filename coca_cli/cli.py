@@ -17,8 +17,10 @@ from coca_cli.commands import (
     embed,
     eval,
     eval_classification,
+    eval_understanding,
     finetune,
     finetune_classifier,
+    finetune_understanding,
     models,
     pretrain,
     probe,
@@ -48,11 +50,15 @@ app.add_typer(finetune_app, name="finetune")
 finetune_app.command("classification", no_args_is_help=True)(finetune_classifier.classifier)
 finetune_app.command("video", no_args_is_help=True)(finetune_classifier.classifier)
 finetune_app.command("caption", no_args_is_help=True)(finetune.caption)
+finetune_app.command("vqa", no_args_is_help=True)(finetune_understanding.understanding)
+finetune_app.command("snli-ve", no_args_is_help=True)(finetune_understanding.understanding)
+finetune_app.command("nlvr2", no_args_is_help=True)(finetune_understanding.understanding)
 app.add_typer(eval_app, name="eval")
 eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)
 eval_app.command("retrieval", no_args_is_help=True)(eval.retrieval)
 eval_app.command("caption", no_args_is_help=True)(eval.caption)
 eval_app.command("classification", no_args_is_help=True)(eval_classification.classification)
+eval_app.command("understanding", no_args_is_help=True)(eval_understanding.understanding)
 app.command("probe", no_args_is_help=True)(probe.probe)
 app.command("caption", no_args_is_help=True)(caption.caption)
 app.command("embed", no_args_is_help=True)(embed.embed)

@@ -156,7 +156,7 @@ ValSplitOption = Annotated[
 ]
 ValPartOption = Annotated[
     float,
-    typer.Option(min=0.01, max=0.9, help="How much of each class is held out.", rich_help_panel=SOURCE_PANEL),
+    typer.Option(min=0.01, max=0.9, help="How much of the training split is held out.", rich_help_panel=SOURCE_PANEL),
 ]
 FeaturesOption = Annotated[
     FeatureChoice | None,
@@ -164,6 +164,9 @@ FeaturesOption = Annotated[
         help="patches (the paper's) or generative for attentional; embedding or mean for the others.",
         rich_help_panel=RECIPE_PANEL,
     ),
+]
+HeadLearningRateOption = Annotated[
+    float, typer.Option(min=0.0, help="Peak rate of the new head.", rich_help_panel=RECIPE_PANEL)
 ]
 LabelSmoothingOption = Annotated[
     float,

@@ -49,6 +49,7 @@ from coca_cli.training_options import (
     FeaturesOption,
     FlipOption,
     FreezeOption,
+    HeadLearningRateOption,
     KeepCheckpointsOption,
     LabelSmoothingOption,
     LearningRateOption,
@@ -102,9 +103,7 @@ def classifier(
     epochs: EpochsOption = None,
     batch_size: BatchSizeOption = 64,
     learning_rate: LearningRateOption = 1e-4,
-    head_learning_rate: Annotated[
-        float, typer.Option(min=0.0, help="Peak rate of the new head.", rich_help_panel=RECIPE_PANEL)
-    ] = 5e-4,
+    head_learning_rate: HeadLearningRateOption = 5e-4,
     layer_decay: Annotated[
         float,
         typer.Option(

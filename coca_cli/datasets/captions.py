@@ -21,7 +21,6 @@ from coca_cli.datasets.pairs import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
     SPLIT_COLUMNS,
-    TABLE_SUFFIXES,
     VIDEO_COLUMNS,
     find_table_columns,
     holds_pictures,
@@ -30,6 +29,7 @@ from coca_cli.datasets.pairs import (
     splits_of_clips,
     video_classes,
 )
+from coca_cli.datasets.tables import TABLE_SUFFIXES
 from coca_cli.datasets.video_files import FOLDERS, video_folders
 from coca_cli.errors import CocaError, MissingFile
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Task = Literal["classification", "captions"]
+Task = Literal["classification", "captions", "questions", "entailment", "reasoning"]
 MediaKind = Literal["image", "video"]
 
 
@@ -92,9 +92,11 @@ class Example:
         id: Unique within the split, the same on every machine (a relative path, a key, a number).
         media: A picture, a clip, a pair.
         label: Class index into the dataset's class names, or None where there is no class.
-        texts: Captions or references.
+        texts: Captions, references, or the answers that people gave to the question.
         question: VQA question, hypothesis or statement.
+        answer: The one answer that the question counts for, where there are several.
         group: The part of the split that it belongs to and that is scored by itself, too, such as a domain.
+        kind: What it has in common with others that are looked at together: VQA's type of question, NLVR2's statement.
     """
 
     id: str
@@ -102,7 +104,9 @@ class Example:
     label: int | None = None
     texts: tuple[str, ...] = ()
     question: str = ""
+    answer: str = ""
     group: str = ""
+    kind: str = ""
 
 
 class Prompts(NamedTuple):
@@ -150,6 +154,8 @@ class Dataset:
         built_in: True when it needs no files.
         border: Pixels to cut from each side of every picture before anything else is done with it.
         protocols: For retrieval; the first is taken unless the user names another.
+        answers: What a statement can be, such as entailment, in the order of the labels; open questions have none.
+        pictures: How many pictures or clips an example has.
     """
 
     name: str
@@ -165,6 +171,8 @@ class Dataset:
     built_in: bool = False
     border: int = 0
     protocols: tuple[Protocol, ...] = ()
+    answers: tuple[str, ...] = ()
+    pictures: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

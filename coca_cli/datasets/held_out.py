@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coca_cli.datasets.example import Dataset
+from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.image_folder import check_split
 from coca_cli.errors import CocaError
 
@@ -99,6 +99,28 @@ def hold_out(labels: Sequence[int], part: float, seed: int) -> tuple[list[int], 
         held += [rows[place] for place in random.permutation(len(rows))[:count].tolist()]
     kept = set(range(len(labels))).difference(held)
     return sorted(kept), sorted(held)
+
+
+def hold_out_pictures(examples: Sequence[Example], part: float, seed: int) -> tuple[list[int], list[int]]:
+    """Row numbers to train on and to choose on: some pictures, drawn by the seed, with all that is asked of them.
+
+    Pairs of one statement stay together as well. Of two pictures or more each part gets at least one.
+
+    Args:
+        examples: Questions or statements.
+        part: Between 0 and 1: what is held out.
+        seed: Of the draw.
+    """
+    clusters: dict[object, list[int]] = defaultdict(list)
+    for row, example in enumerate(examples):
+        clusters[example.kind if len(example.media) > 1 and example.kind else example.media].append(row)
+    groups = list(clusters.values())
+    count = min(len(groups) - 1, max(1, round(part * len(groups))))
+    held = set(np.random.default_rng(seed).permutation(len(groups))[:count].tolist())
+    rows: tuple[list[int], list[int]] = ([], [])
+    for number, members in enumerate(groups):
+        rows[number in held].extend(members)
+    return sorted(rows[0]), sorted(rows[1])
 
 
 def draw_shots(labels: Sequence[int], shots: int, seed: int) -> list[int]:

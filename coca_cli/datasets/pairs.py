@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from coca_cli.datasets.example import Example, Medium, Streamed
 from coca_cli.datasets.image_folder import list_pictures
-from coca_cli.datasets.parquet import PARQUET, ClassCell, holds_bytes, parquet_columns, parquet_rows
-from coca_cli.errors import BadExample, CocaError, MissingFile
+from coca_cli.datasets.parquet import PARQUET, ClassCell, holds_bytes, parquet_columns
+from coca_cli.datasets.tables import Row, Wanted, find_column, open_text, position_of, read_rows
+from coca_cli.errors import BadExample
 
 Kind = Literal["pairs", "labels"]
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", PARQUET)
 # The names that the datasets and trainers of the field give these columns; the first that a table has is taken.
 IMAGE_COLUMNS = ("image", "image_path", "filepath", "file_path", "path", "file", "file_name", "filename", "img")
 VIDEO_COLUMNS = ("video", "video_path", "clip", *IMAGE_COLUMNS)
@@ -29,26 +25,13 @@ SPLIT_COLUMNS = ("split",)
 
 FOLDER_LAYOUT = "FOLDER/.../NAME.jpg (or .png, .webp ...) and FOLDER/.../NAME.txt beside it, one caption a line"
 
-
-class _Wanted(NamedTuple):
-    noun: str
-    columns: tuple[str, ...]
-    once: bool = False  # the same text of the same picture counts once
-
-
-_PICTURE = _Wanted("image", IMAGE_COLUMNS)
-_CLIP = _Wanted("video", VIDEO_COLUMNS)
-_SPLIT = _Wanted("split", SPLIT_COLUMNS, once=True)
-_TEXTS: dict[Kind, _Wanted] = {
-    "pairs": _Wanted("caption", CAPTION_COLUMNS),
-    "labels": _Wanted("label", LABEL_COLUMNS, once=True),
+_PICTURE = Wanted("image", IMAGE_COLUMNS)
+_CLIP = Wanted("video", VIDEO_COLUMNS)
+_SPLIT = Wanted("split", SPLIT_COLUMNS, once=True)
+_TEXTS: dict[Kind, Wanted] = {
+    "pairs": Wanted("caption", CAPTION_COLUMNS),
+    "labels": Wanted("label", LABEL_COLUMNS, once=True),
 }
-
-
-class _Row(NamedTuple):
-    place: str  # "FILE, line N", for messages
-    columns: tuple[str, ...]
-    cells: tuple[Any, ...]
 
 
 class _Texts(NamedTuple):
@@ -73,8 +56,8 @@ def read_table(path: Path, image_column: str | None = None, caption_column: str 
         BadExample: A line cannot be read.
         CocaError: There is no such column, or the file is no table.
     """
-    image = _PICTURE if image_column is None else _Wanted("image", (image_column,))
-    texts = _TEXTS["pairs"] if caption_column is None else _Wanted("caption", (caption_column,))
+    image = _PICTURE if image_column is None else Wanted("image", (image_column,))
+    texts = _TEXTS["pairs"] if caption_column is None else Wanted("caption", (caption_column,))
     return _read_tables((path,), image, texts)
 
 
@@ -140,11 +123,11 @@ def read_tables(kind: Kind, paths: Sequence[Path], first: int | None = None) -> 
     return _read_tables(paths, _PICTURE, _TEXTS[kind], first)
 
 
-def _read_tables(paths: Sequence[Path], image: _Wanted, wanted: _Wanted, first: int | None = None) -> Iterator[Example]:
+def _read_tables(paths: Sequence[Path], image: Wanted, wanted: Wanted, first: int | None = None) -> Iterator[Example]:
     pictures: dict[str, tuple[Path, list[str], list[int]]] = {}
     folder = folder_above(paths)
-    for path, row in ((table, row) for table in paths for row in _rows(table, image, wanted)):
-        picture = row.cells[_find_column(row, image)]
+    for path, row in ((table, row) for table in paths for row in read_rows(table, image, wanted)):
+        picture = row.cells[find_column(row, image)]
         if not isinstance(picture, str) or not picture.strip():
             thing = "clip" if image is _CLIP else "picture"
             raise BadExample(f"{row.place}: the {thing} is {picture!r:.60}, not a path: fill it in or drop the line")
@@ -159,7 +142,7 @@ def _read_tables(paths: Sequence[Path], image: _Wanted, wanted: _Wanted, first: 
         yield _example(name, file, known, labels[0] if labels else None, wanted)
 
 
-def _example(name: str, medium: Medium, texts: list[str], label: int | None, wanted: _Wanted) -> Example:
+def _example(name: str, medium: Medium, texts: list[str], label: int | None, wanted: Wanted) -> Example:
     if wanted.once:
         texts = list(dict.fromkeys(texts))
     return Example(name, (medium,), label if len(texts) == 1 else None, tuple(texts))
@@ -179,10 +162,10 @@ def find_table_columns(path: Path) -> dict[str, str]:
     if path.suffix.lower() == PARQUET:
         columns = parquet_columns(path)
     else:
-        columns = next((row.columns for row in _rows(path, _PICTURE, _TEXTS["pairs"])), ())
-    uses: dict[str, _Wanted] = {"image": _PICTURE, "pairs": _TEXTS["pairs"], "labels": _TEXTS["labels"]}
+        columns = next((row.columns for row in read_rows(path, _PICTURE, _TEXTS["pairs"])), ())
+    uses: dict[str, Wanted] = {"image": _PICTURE, "pairs": _TEXTS["pairs"], "labels": _TEXTS["labels"]}
     uses["splits"] = _SPLIT
-    positions = {use: _position(columns, wanted.columns) for use, wanted in uses.items()}
+    positions = {use: position_of(columns, wanted.columns) for use, wanted in uses.items()}
     return {use: columns[position] for use, position in positions.items() if position is not None}
 
 
@@ -209,7 +192,7 @@ def read_picture_table(kind: Kind, folder: Path, file: str) -> Iterator[Example]
     """
     path = Path(file)
     name = _name_from(folder, path)
-    for number, row in enumerate(_rows(path, _PICTURE, _TEXTS[kind])):
+    for number, row in enumerate(read_rows(path, _PICTURE, _TEXTS[kind])):
         texts, label = _read_texts(row, _TEXTS[kind])
         yield _example(f"{name}:{number}", _medium(row, path.parent), texts, label, _TEXTS[kind])
 
@@ -229,7 +212,7 @@ def read_folder_pairs(folder: Path) -> Iterator[Example]:
     for name in list_pictures(folder, FOLDER_LAYOUT):
         beside = (folder / name).with_suffix(".txt")
         if beside.is_file():
-            with _open_text(beside) as lines:
+            with open_text(beside) as lines:
                 captions = tuple(line.strip() for line in lines if line.strip())
             yield Example(id=name, media=(folder / name,), texts=captions)
 
@@ -239,9 +222,9 @@ def _name_from(folder: Path, picture: Path) -> str:
     return Path(os.path.relpath(picture, folder)).as_posix()
 
 
-def _read_texts(row: _Row, wanted: _Wanted) -> _Texts:
+def _read_texts(row: Row, wanted: Wanted) -> _Texts:
     """The captions or class names of a row, and the class index where the table knows one."""
-    column = row.columns[_find_column(row, wanted)]
+    column = row.columns[find_column(row, wanted)]
     found: list[str] = []
     label = None
     for title, cell in zip(row.columns, row.cells, strict=True):
@@ -261,103 +244,11 @@ def _read_texts(row: _Row, wanted: _Wanted) -> _Texts:
     return _Texts(found, label)
 
 
-def _medium(row: _Row, folder: Path) -> Medium:
+def _medium(row: Row, folder: Path) -> Medium:
     """The picture of a row: its bytes, or a file where the row has a path alone."""
-    cell = row.cells[_find_column(row, _PICTURE)]
+    cell = row.cells[find_column(row, _PICTURE)]
     data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
     if data is None and isinstance(path, str) and path.strip():
         return folder / path.strip()
     # A row without a picture is a picture that cannot be read: left out and counted like every other one.
     return Streamed(bytes(data or b""), row.place)
-
-
-def _find_column(row: _Row, wanted: _Wanted) -> int:
-    """The position of the wanted column; raises CocaError where the row has none of that name."""
-    position = _position(row.columns, wanted.columns)
-    if position is None:
-        noun, names = wanted.noun, wanted.columns
-        named = f"one of the {noun} columns {', '.join(names)}" if len(names) > 1 else f"a column named {names[0]!r}"
-        raise CocaError(f"{row.place}: found the columns {', '.join(row.columns)}, but not {named}: rename the column")
-    return position
-
-
-@lru_cache(maxsize=64)  # tables repeat the same few headers millions of times
-def _position(columns: tuple[str, ...], names: tuple[str, ...]) -> int | None:
-    titles = [title.strip().lower() for title in columns]
-    return next((titles.index(name) for name in map(str.lower, names) if name in titles), None)
-
-
-def _rows(path: Path, *wanted: _Wanted) -> Iterator[_Row]:
-    """The rows of a table; of a parquet table only the wanted columns are read."""
-    suffix = path.suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
-        raise CocaError(f"{path} is no table that can be read: use one of {', '.join(TABLE_SUFFIXES)}")
-    if suffix == PARQUET:
-        return _parquet_rows(path, wanted)
-    return _json_rows(path) if suffix == ".jsonl" else _separated_rows(path)
-
-
-def _parquet_rows(path: Path, wanted: Sequence[_Wanted]) -> Iterator[_Row]:
-    columns = parquet_columns(path)
-    names = {columns[_find_column(_Row(str(path), columns, ()), want)]: None for want in wanted}
-    titles = tuple(names)
-    for number, cells in enumerate(parquet_rows(path, titles)):
-        yield _Row(f"{path}, row {number}", titles, cells)
-
-
-def _separated_rows(path: Path) -> Iterator[_Row]:
-    with _open_text(path) as file:
-        delimiter = _delimiter(path, file.readline())
-        file.seek(0)
-        # Strict, because a stray quotation mark would otherwise swallow all rows up to the next one.
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        header: tuple[str, ...] = ()
-        try:
-            for cells in filter(None, reader):
-                place = f"{path}, line {reader.line_num}"
-                if header and len(cells) != len(header):
-                    raise BadExample(
-                        f"{place}: {len(cells)} cells, but the header has {len(header)}; put cells that hold a "
-                        "separator or a line break in quotation marks"
-                    )
-                if header:
-                    yield _Row(place, header, tuple(cells))
-                header = header or tuple(cells)
-        except csv.Error as error:
-            raise BadExample(
-                f"{path}, line {reader.line_num}: {error}; write a quotation mark inside a quoted cell twice"
-            ) from error
-
-
-def _delimiter(path: Path, header: str) -> str:
-    """A tab for .tsv; for .csv what its header is separated by, since many trainers write tabs or semicolons there."""
-    if path.suffix.lower() == ".tsv" or "\t" in header:
-        return "\t"
-    return ";" if ";" in header and "," not in header else ","
-
-
-def _json_rows(path: Path) -> Iterator[_Row]:
-    with _open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            place = f"{path}, line {number}"
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise BadExample(f"{place}: not valid JSON ({error}): each line must be one whole object") from error
-            if not isinstance(record, dict):
-                raise BadExample(f"{place}: holds {line[:40]!r}, not an object with a picture and a caption")
-            yield _Row(place, tuple(record), tuple(record.values()))
-
-
-@contextmanager
-def _open_text(path: Path) -> Iterator[IO[str]]:
-    """A UTF-8 text file whose lines are ended by line breaks only, not by every separator that Unicode knows."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except OSError as error:
-        raise MissingFile(f"cannot read {path}: {error.strerror}; give the path of a file that can be read") from error
-    except UnicodeDecodeError as error:
-        raise BadExample(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error

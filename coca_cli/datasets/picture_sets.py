@@ -11,7 +11,8 @@ from pathlib import Path
 from coca_cli.datasets import DATASETS, find_dataset
 from coca_cli.datasets.example import Dataset, Example, Scheme
 from coca_cli.datasets.image_folder import check_split, list_pictures
-from coca_cli.datasets.pairs import FOLDER_LAYOUT, TABLE_SUFFIXES, read_table
+from coca_cli.datasets.pairs import FOLDER_LAYOUT, read_table
+from coca_cli.datasets.tables import TABLE_SUFFIXES
 from coca_cli.datasets.wds import SPLIT_WORDS, TRAIN_SPLITS, open_shards
 from coca_cli.errors import CocaError, MissingFile, UnknownName
 from coca_cli.registry import unknown_name

@@ -18,7 +18,6 @@ from coca_cli.datasets.pairs import (
     CAPTION_COLUMNS,
     FOLDER_LAYOUT,
     LABEL_COLUMNS,
-    TABLE_SUFFIXES,
     Kind,
     find_table_columns,
     folder_above,
@@ -29,6 +28,7 @@ from coca_cli.datasets.pairs import (
 )
 from coca_cli.datasets.parquet import PARQUET, list_parquet
 from coca_cli.datasets.streams import expand_streams, is_stream, read_stream
+from coca_cli.datasets.tables import TABLE_SUFFIXES
 from coca_cli.datasets.templates import GENERAL_TEMPLATES
 from coca_cli.datasets.wds import (
     SPLIT_WORDS,
@@ -131,12 +131,21 @@ def _holds(folder: Path, pattern: str) -> bool:
 def _in_dataset(text: str, dataset: Dataset, root: Path) -> Readings:
     if dataset.media != "image":
         raise CocaError(f"{text} holds clips, and a CoCa is trained on pictures: name data that hold pictures")
+    if dataset.answers:
+        raise CocaError(f"{text} holds statements that are true or false of its pictures, no captions: name others")
     split = _train_split(text, dataset.splits)
-    read: dict[Kind, Read] = {"pairs": partial(dataset.read, root, split)}
+    read: dict[Kind, Read] = {"pairs": partial(_spoken, dataset, root, split)}
     if dataset.prompts is None:
         return Readings(f"its split {split}", read)
     read["labels"] = partial(_named, dataset, root, split)
     return Readings(f"its split {split}", read, lambda: dataset.prompts(root).templates if dataset.prompts else ())
+
+
+def _spoken(dataset: Dataset, root: Path, split: str) -> Iterator[Example]:
+    """The pictures of a dataset with their captions; of a set of questions, each with its answers behind it."""
+    for example in dataset.read(root, split):
+        texts = tuple(f"{example.question} {text}" for text in example.texts) if example.question else example.texts
+        yield replace(example, texts=texts)
 
 
 def _named(dataset: Dataset, root: Path, split: str) -> Iterator[Example]:

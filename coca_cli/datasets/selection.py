@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ from coca_cli.datasets.image_folder import check_split
 from coca_cli.datasets.prompt_files import override_prompts
 from coca_cli.datasets.templates import GENERAL_TEMPLATES
 from coca_cli.errors import CocaError, MissingFile
+
+UNDERSTANDING = ("questions", "entailment", "reasoning")
+"""The tasks whose examples ask something."""
 
 
 class Selection(NamedTuple):
@@ -128,3 +132,31 @@ def select_prompts(dataset: Dataset, root: Path, class_names: Path | None, templ
             raise
         own = Prompts((), GENERAL_TEMPLATES)
     return override_prompts(own, class_names, templates)
+
+
+def select_questions(dataset: Dataset, root: Path, split: str, limit: int | None) -> list[Example]:
+    """The questions or statements of a split: all with an answer, or none of them, where answers are kept back.
+
+    Args:
+        dataset: The dataset.
+        root: The data root.
+        split: One of its splits.
+        limit: The first so many; None for all.
+
+    Raises:
+        UnknownName: The dataset has no such split.
+        CocaError: It asks nothing.
+        MissingFile: The dataset's files are not there, or ask nothing.
+    """
+    check_split(dataset.name, split, dataset.splits)
+    if dataset.task not in UNDERSTANDING:
+        raise CocaError(f"{dataset.name} has no questions or statements about its pictures; see coca data list")
+    examples = list(itertools.islice(dataset.read(root, split), limit))
+    if not examples:
+        raise MissingFile(f"{dataset.name} {split} has no questions in it: fetch its files again")
+    return examples
+
+
+def is_answered(example: Example) -> bool:
+    """Whether it is known what is right."""
+    return bool(example.texts) or example.label is not None

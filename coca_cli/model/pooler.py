@@ -45,12 +45,20 @@ class AttentionalPooler(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, context: Tensor, n_queries: int | None = None) -> Tensor:
-        """(B, N, context_width) -> (B, Q, W); with the first `n_queries` queries alone where that is asked."""
+    def forward(self, context: Tensor, n_queries: int | None = None, mask: Tensor | None = None) -> Tensor:
+        """(B, N, context_width) -> (B, Q, W).
+
+        Args:
+            context: The sequences.
+            n_queries: The first so many queries alone; None for all.
+            mask: (B, N), True where a sequence may be looked at; None for everywhere.
+        """
         attention = self.attention
         queries = self.norm_queries(self.queries[:n_queries])
         q = attention.split_heads(attention.q(queries)[None])  # (1, H, Q, W / H)
         k, v = attention.keys_values(context, self.norm_context)
-        pooled = attention.attend(q.expand(len(context), -1, -1, -1), k, v)  # (B, Q, W)
+        pooled = attention.attend(
+            q.expand(len(context), -1, -1, -1), k, v, None if mask is None else mask[:, None, None]
+        )  # (B, Q, W)
         out: Tensor = self.norm(pooled)
         return out

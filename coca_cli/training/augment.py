@@ -69,6 +69,17 @@ class Augmentation:
         """
         return lambda example, random: self(read_image(example.media[0], border), settings, random)
 
+    def pictures_view(self, settings: ImageSettings, border: int = 0) -> View:
+        """All pictures of examples as training sees them, (P, 3, size, size), each changed in its own way.
+
+        Args:
+            settings: The model's image settings.
+            border: Pixels to cut from each side of every picture first.
+        """
+        return lambda example, random: np.stack(
+            [self(read_image(medium, border), settings, random) for medium in example.media]
+        )
+
     def clip_view(self, settings: ImageSettings, sampling: Sampling) -> View:
         """Clips of examples as training sees them: all frames of one are cropped, turned and changed alike.
 

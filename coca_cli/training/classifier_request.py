@@ -10,22 +10,20 @@ from coca_cli.datasets.example import Dataset
 from coca_cli.options import FeatureChoice
 from coca_cli.tasks.media_features import Reading
 from coca_cli.training.augment import Augmentation
+from coca_cli.training.finetune_setup import HeadSchedule
 from coca_cli.training.run_request import RunRequest
-from coca_cli.training.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassifierSchedule(Schedule):
+class ClassifierSchedule(HeadSchedule):
     """The numbers of finetuning a classifier; `learning_rate` is the encoder's.
 
     Attributes:
-        head_learning_rate: The head's peak.
         layer_decay: Each layer learns so many times as fast as the one after it.
         drop_path: Part of the residual branches that are left out of the last layer; fewer before it.
         label_smoothing: Part of each target that is spread over all classes.
     """
 
-    head_learning_rate: float = 5e-4
     layer_decay: float = 1.0
     drop_path: float = 0.0
     label_smoothing: float = 0.0

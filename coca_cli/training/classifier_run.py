@@ -14,10 +14,10 @@ from torch import Tensor
 from coca_cli.datasets.example import Example
 from coca_cli.datasets.held_out import choose_training_splits, hold_out
 from coca_cli.datasets.selection import select_labelled, select_prompts
-from coca_cli.errors import BadCheckpoint, CocaError
+from coca_cli.errors import CocaError
 from coca_cli.files import make_folder
 from coca_cli.media.batches import Skipped
-from coca_cli.model.checkpoint import load, save_weights
+from coca_cli.model.checkpoint import save_weights
 from coca_cli.model.classifier import Classifier
 from coca_cli.model.classifier_folder import (
     OWN_ENCODER,
@@ -28,8 +28,7 @@ from coca_cli.model.classifier_folder import (
 )
 from coca_cli.model.coca import CoCa
 from coca_cli.model.flops import count_operations
-from coca_cli.model.placement import DTYPES, Placed, choose_device, choose_precision
-from coca_cli.model.tokenizer import ClipTokenizer, SentencePieceTokenizer
+from coca_cli.model.placement import DTYPES, Placed, choose_device
 from coca_cli.model.weights import hash_weights
 from coca_cli.options import FeatureChoice
 from coca_cli.progress import Reporter
@@ -37,23 +36,25 @@ from coca_cli.tasks.absent_clips import tell_absent
 from coca_cli.tasks.token_features import token_computing
 from coca_cli.tasks.zeroshot import check_labels
 from coca_cli.training.batches import TrainingBatch, training_batches
-from coca_cli.training.checkpoints import TrainingState
 from coca_cli.training.classifier_request import ClassifierRequest, ClassifierSchedule
 from coca_cli.training.classifier_work import ClassifierObjective, ClassifierWork
-from coca_cli.training.distributed import parallelise
-from coca_cli.training.ema import Ema
+from coca_cli.training.finetune_setup import (
+    Tokenizer,
+    assemble,
+    describe_schedule,
+    load_start,
+    settle_schedule,
+    weights_below,
+)
 from coca_cli.training.head_sweep import score_heads
-from coca_cli.training.heap import choose_heap
 from coca_cli.training.loop import Execution
 from coca_cli.training.metrics_log import check_extras
-from coca_cli.training.mixture import mix_labelled
-from coca_cli.training.optim import build_optimizer, freeze
+from coca_cli.training.mixture import mix_task
+from coca_cli.training.optim import freeze
 from coca_cli.training.probe_data import LiveTokens
 from coca_cli.training.run_folder import open_run_file
 from coca_cli.training.training_run import Trained, TrainingRun, check_run, new_execution, starting_point
 from coca_cli.world import SINGLE, World, joined_world, local_device
-
-Tokenizer = ClipTokenizer | SentencePieceTokenizer
 
 
 class ClassifierData(NamedTuple):
@@ -145,22 +146,9 @@ def prepare(request: ClassifierRequest, device: torch.device) -> Prepared:
     if request.times and request.dataset.media != "video":
         raise CocaError(f"--times is for the frames of clips, and {request.dataset.name} has pictures; leave it out")
     data = _select(request)
-    schedule = replace(request.schedule, precision=choose_precision(request.schedule.precision, device))
-    if schedule.precision == "fp16":
-        raise CocaError("--precision fp16 is not for training here: its range is too small; use bf16 or fp32")
-    if request.epochs is not None:
-        schedule = replace(schedule, steps=max(1, round(request.epochs * len(data.train) / schedule.batch_size)))
-    if len(data.train) < schedule.batch_size:
-        raise CocaError(
-            f"{len(data.train):,} training examples do not fill one batch of {schedule.batch_size}; "
-            "give more data or a smaller --batch-size"
-        )
-    loaded = load(request.model, request.pretrained, request.image_size)
-    coca, tokenizer = loaded.model, loaded.tokenizer
-    if not isinstance(coca, CoCa) or not isinstance(tokenizer, Tokenizer):
-        raise BadCheckpoint(
-            f"{loaded.name} is no CoCa, and only its image side is finetuned here: give one with --model"
-        )
+    schedule = settle_schedule(request.schedule, request.epochs, len(data.train), device)
+    start = load_start(request.model, request.pretrained, request.image_size)
+    coca = start.coca
     torch.manual_seed(schedule.seed)
     clips = request.dataset.media == "video"
     described = describe_classifier(
@@ -174,7 +162,7 @@ def prepare(request: ClassifierRequest, device: torch.device) -> Prepared:
     described = replace(described, name=request.output.name, backbone=OWN_ENCODER)
     model = Classifier(coca, described.build(), generative=request.features is FeatureChoice.generative)
     if request.head is not None:
-        _take_head(request, model, described, loaded.checkpoint)
+        _take_head(request, model, described, start.checkpoint)
     model.train_image_side_alone()
     if not schedule.learning_rate:
         coca.requires_grad_(False)
@@ -182,7 +170,7 @@ def prepare(request: ClassifierRequest, device: torch.device) -> Prepared:
     model.drop_paths(schedule.drop_path)
     if request.checkpoint_activations:
         coca.checkpoint_activations()
-    return Prepared(data, schedule, model, tokenizer, described, (loaded.name, loaded.checkpoint))
+    return Prepared(data, schedule, model, start.tokenizer, described, (start.name, start.checkpoint))
 
 
 def _select(request: ClassifierRequest) -> ClassifierData:
@@ -270,19 +258,13 @@ class ClassifierCourse:
         self.request, self.prepared, self.execution, self.reporter = request, prepared, execution, reporter
         self.schedule = schedule = prepared.schedule
         self.scored_on = 0
-        self.mixture = mix_labelled(request.dataset.name, prepared.data.train, schedule.seed)
+        self.mixture = mix_task(request.dataset.name, prepared.data.train, schedule.seed)
         model = prepared.model.to(execution.device)
-        choose_heap(sum(parameter.numel() for parameter in model.parameters()))
-        peaks = peak_rates(model, schedule)
-        mixed = schedule.precision == "bf16"
-        objective: torch.nn.Module = ClassifierObjective(model, schedule.label_smoothing, mixed=mixed)
-        layers = [*model.coca.layers, model.head]
-        objective = parallelise(objective, layers, request.parallel, execution.world, execution.device)
-        if request.compile:
-            objective.compile(dynamic=True)
-        optimizer = build_optimizer(model, schedule.optimizer, schedule.learning_rate, schedule.weight_decay, peaks)
+        whole = ClassifierObjective(model, schedule.label_smoothing, mixed=schedule.precision == "bf16")
+        layers, peaks = [*model.coca.layers, model.head], peak_rates(model, schedule)
+        state, objective = assemble(model, whole, layers, schedule, peaks, request, execution)
         self.work = ClassifierWork(
-            state=TrainingState(model, optimizer, Ema(model, schedule.ema) if schedule.ema else None),
+            state=state,
             objective=objective,
             execution=execution,
             operations=_operations(prepared.model.coca) * max(1, prepared.described.frames),
@@ -304,8 +286,8 @@ class ClassifierCourse:
         """top-1 and loss on the validation examples."""
         request, prepared = self.request, self.prepared
         model, head = CoCa(prepared.model.coca.config), prepared.described.build()
-        model.load_state_dict(_part(weights, "coca."))
-        head.load_state_dict(_part(weights, "head."))
+        model.load_state_dict(weights_below(weights, "coca."))
+        head.load_state_dict(weights_below(weights, "head."))
         device, precision = self.execution.device, self.schedule.precision
         model = model.to(device=device, dtype=DTYPES[precision]).eval()
         image = model.config.image
@@ -334,8 +316,8 @@ class ClassifierCourse:
     def write(self, folder: Path, weights: Mapping[str, Tensor], trained: dict[str, Any]) -> None:
         """Write the model, and the classifier beside it; config.json comes last."""
         prepared = self.prepared
-        coca, head = _part(weights, "coca."), prepared.described.build()
-        head.load_state_dict(_part(weights, "head."))
+        coca, head = weights_below(weights, "coca."), prepared.described.build()
+        head.load_state_dict(weights_below(weights, "head."))
         described = replace(prepared.described, checkpoint=hash_weights(coca))
         facts = {"trained": {"dataset": self.request.dataset.name, "start": prepared.start[0], **trained}}
         save_classifier(folder, described, head, facts)
@@ -352,10 +334,6 @@ def peak_rates(model: Classifier, schedule: ClassifierSchedule) -> dict[str, flo
         else schedule.learning_rate * schedule.layer_decay ** (last - model.layer_of(name))
         for name, _ in model.named_parameters()
     }
-
-
-def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
 
 
 def _operations(coca: CoCa) -> int:
@@ -380,9 +358,4 @@ def _announce(request: ClassifierRequest, prepared: Prepared, reporter: Reporter
         f"model: {prepared.start[0]} ({prepared.start[1]}), {trained / 1e6:.1f}M parameters trained, "
         f"{model.coca.config.image.size} px"
     )
-    passes = schedule.steps * schedule.batch_size / len(data.train)
-    reporter.notice(
-        f"schedule: {schedule.steps:,} steps of {schedule.batch_size} ({passes:.1f} passes), {schedule.optimizer}, "
-        f"peak rate {schedule.learning_rate:g}, {schedule.head_learning_rate:g} for the head, {schedule.decay} decay, "
-        f"{schedule.precision}"
-    )
+    reporter.notice(describe_schedule(schedule, len(data.train)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from coca_cli.datasets.example import Example
 from coca_cli.datasets.keep_lists import KeepList
+from coca_cli.datasets.pairs import Kind
 from coca_cli.datasets.sources import Source
 from coca_cli.errors import CocaError, MissingFile
 
@@ -235,15 +236,17 @@ class Mixture:
         return [Row(self.feeds[place], next(numbers[place])) for place in places.tolist()]  # ascending in each source
 
 
-def mix_labelled(name: str, examples: Sequence[Example], seed: int) -> Mixture:
+def mix_task(name: str, examples: Sequence[Example], seed: int, *, spoken: bool = False) -> Mixture:
     """Examples of a task, all of them in each pass, in another order.
 
     Args:
         name: Of the dataset, for messages.
         examples: What to train on.
         seed: Fixes the order.
+        spoken: Draw one of the texts of an example each time, such as one of the answers to its question.
     """
-    source = Source(name=name, kind="labels", read=lambda: iter(examples), templates=("",))
+    kind: Kind = "pairs" if spoken else "labels"
+    source = Source(name=name, kind=kind, read=lambda: iter(examples), templates=("",))
     return Mixture([Feed(source, 0, seed)], [1.0], seed)
 
 

@@ -54,7 +54,7 @@ class PairWork:
             "caption": losses.caption,
             "temperature": (1 / self.model.logit_scale).item(),  # inf, not an error, where the scale has become 0
         }
-        operations = sum(self.cost.of(len(part.pixels), part.texts) for part in parts)
+        operations = sum(self.cost.of(len(part.pixels), len(part.texts.rows)) for part in parts)
         return StepLosses(losses.total, named, operations)
 
     def settle(self) -> None:

@@ -19,7 +19,7 @@ from coca_cli.tasks.token_features import FeatureSet
 from coca_cli.training.augment import View
 from coca_cli.training.batches import training_batches
 from coca_cli.training.head_sweep import HeadBatch, head_logits
-from coca_cli.training.mixture import mix_labelled
+from coca_cli.training.mixture import mix_task
 from coca_cli.training.unreadable import checked_batches
 from coca_cli.world import World
 
@@ -98,7 +98,7 @@ class KeptTokens:
 
     def batches(self, size: int, seed: int, world: World) -> Generator[HeadBatch, None, None]:
         """See `ProbeData.batches`."""
-        mixture = mix_labelled(self.name, self.features.examples, seed)
+        mixture = mix_task(self.name, self.features.examples, seed)
         each = size // world.size
         while True:
             mine = mixture.next_batch(size)[world.rank * each : (world.rank + 1) * each]
@@ -149,7 +149,7 @@ class LiveTokens:
 
     def batches(self, size: int, seed: int, world: World) -> Generator[HeadBatch, None, None]:
         """See `ProbeData.batches`; an example that cannot be read is replaced by another one, and counted."""
-        mixture = mix_labelled(self.name, self.examples, seed)
+        mixture = mix_task(self.name, self.examples, seed)
         drawn = training_batches(mixture, self.view, batch_size=size, workers=self.computing.workers, world=world)
         with closing(checked_batches(drawn, mixture, self.skipped, world, self.device)) as checked:
             for batch in checked:

@@ -13,6 +13,8 @@ from coca_cli.training_options import MAX_MAGNITUDE
 
 BINS = MAX_MAGNITUDE + 1
 """Magnitudes from 0 to 30, as in torchvision; the paper's 20 is two thirds of the way."""
+CHANGES_HUES = ("Color", "Posterize", "Solarize", "AutoContrast", "Equalize")
+"""Also the last two, which stretch each channel by itself. None of all operations mirrors."""
 _SPACES = RandAugment(num_magnitude_bins=BINS)
 
 
@@ -22,10 +24,12 @@ class RandAugmentStrength(NamedTuple):
     Attributes:
         operations: One after the other on each picture; 0 does nothing.
         magnitude: From 0 to 30.
+        keep_colours: Leave out what changes hues, for pictures that colours are asked about.
     """
 
     operations: int = 0
     magnitude: int = 0
+    keep_colours: bool = False
 
 
 NO_RAND_AUGMENT = RandAugmentStrength()
@@ -43,7 +47,7 @@ def rand_augment(picture: Image.Image, strength: RandAugmentStrength, random: np
         random: Decides what.
     """
     space = _SPACES._augmentation_space(BINS, (picture.height, picture.width))
-    names = list(space)
+    names = [name for name in space if not (strength.keep_colours and name in CHANGES_HUES)]
     for _ in range(strength.operations):
         name = names[int(random.integers(len(names)))]
         magnitudes, signed = space[name]

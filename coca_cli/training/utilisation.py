@@ -11,7 +11,6 @@ import torch
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import CoCaConfig
 from coca_cli.model.flops import count_operations
-from coca_cli.training.objective import PackedTexts
 
 MATRIX_SIDE = 2048
 SECONDS = 0.2
@@ -31,9 +30,9 @@ class StepCost:
     picture: int
     word: int
 
-    def of(self, pictures: int, texts: PackedTexts) -> int:
-        """Operations of a training step."""
-        return BACKWARD * (pictures * self.picture + len(texts.rows) * self.word)
+    def of(self, pictures: int, words: int) -> int:
+        """Operations of a training step on so many pictures and positions of texts."""
+        return BACKWARD * (pictures * self.picture + words * self.word)
 
 
 def step_cost(config: CoCaConfig) -> StepCost:

@@ -364,7 +364,7 @@ def test_a_model_that_is_no_coca(
     other = SimpleNamespace(model=torch.nn.Linear(1, 1), tokenizer=None, name="a clip")
     monkeypatch.setattr(classifier_run, "load", lambda *_: other)
     assert finetune(tmp_path, pictures, tmp_path / "run") == 1
-    assert "a clip is no CoCa, and only its image side is finetuned here" in " ".join(capsys.readouterr().err.split())
+    assert "a clip is no CoCa, and only CoCa models are finetuned here" in " ".join(capsys.readouterr().err.split())
 
 
 # --- recipes ---

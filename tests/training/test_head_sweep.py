@@ -24,7 +24,7 @@ from coca_cli.training.head_sweep import (
     score_heads,
     train_heads,
 )
-from coca_cli.training.mixture import mix_labelled
+from coca_cli.training.mixture import mix_task
 
 QUIET = Reporter(quiet=True)
 RECIPE = HeadRecipe(steps=30, batch_size=8, ema=0.9, label_smoothing=0.1, warmup=0.1)
@@ -43,7 +43,7 @@ class Odd:
         self.tokens[torch.arange(n), places] = 4 * torch.eye(12)[self.labels] + 4 * torch.eye(12)[11]
 
     def batches(self, recipe: HeadRecipe) -> Iterator[HeadBatch]:
-        mixture = mix_labelled("odd", self.examples, recipe.seed)
+        mixture = mix_task("odd", self.examples, recipe.seed)
         while True:
             rows = [row.feed.index(row.number) for row in mixture.next_batch(recipe.batch_size)]
             yield HeadBatch(self.take(rows), self.labels[torch.tensor(rows)])

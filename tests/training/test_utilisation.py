@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from coca_cli.training import utilisation as module
-from coca_cli.training.objective import Objective, PackedTexts, Part, Weights, backward, pack_texts
+from coca_cli.training.objective import Objective, Part, Weights, backward, pack_texts
 from coca_cli.training.utilisation import measured_peak, step_cost
 from tests.model.small_models import BUILDS, small_coca, small_config, texts
 from tests.tasks.tiny import LetterTokenizer, tiny_coca
@@ -15,16 +15,16 @@ from tests.tasks.tiny import LetterTokenizer, tiny_coca
 CPU = torch.device("cpu")
 
 
-def of_lengths(*lengths: int) -> PackedTexts:
-    return pack_texts(small_coca(), texts(*lengths))
+def positions(*lengths: int) -> int:
+    return len(pack_texts(small_coca(), texts(*lengths)).rows)
 
 
 def test_a_step_costs_what_its_pictures_and_words_cost() -> None:
     cost = step_cost(small_config())
     assert cost.picture > cost.word > 0
-    one, two = cost.of(1, of_lengths(4)), cost.of(2, of_lengths(4, 4))
+    one, two = cost.of(1, positions(4)), cost.of(2, positions(4, 4))
     assert two == 2 * one
-    assert cost.of(1, of_lengths(7)) - one == 3 * 3 * cost.word  # three words more, three passes
+    assert cost.of(1, positions(7)) - one == 3 * 3 * cost.word  # three words more, three passes
     assert one == 3 * (cost.picture + (4 + 1) * cost.word)  # a [CLS] is a position as a word is
 
 
@@ -36,7 +36,7 @@ def test_the_count_is_near_what_torch_counts_in_a_step(lengths: tuple[int, ...])
     part = Part(torch.zeros(len(lengths), 3, 16, 16, dtype=torch.uint8), pack_texts(model, tokens))
     with FlopCounterMode(display=False) as counter:
         backward(Objective(model), [part], model.pad_id, Weights())
-    found = step_cost(model.config).of(len(lengths), part.texts)
+    found = step_cost(model.config).of(len(lengths), len(part.texts.rows))
     assert found == pytest.approx(counter.get_total_flops(), rel=0.15)
 
 

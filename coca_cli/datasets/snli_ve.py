@@ -1,0 +1,105 @@
+"""SNLI-VE: does a picture of Flickr30K entail a sentence? And e-SNLI-VE, the same with labels corrected by hand."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from coca_cli.datasets.caption_json import PICTURE_FOLDERS
+from coca_cli.datasets.example import Dataset, Example
+from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
+from coca_cli.datasets.json_lines import read_json_lines
+from coca_cli.datasets.listed_pictures import PictureIndex, place_all
+from coca_cli.datasets.tables import open_text
+from coca_cli.errors import BadExample
+
+SPLITS = ("test", "dev", "train")
+LABELS = ("entailment", "neutral", "contradiction")
+UNDECIDED = "-"
+"""What SNLI writes where the annotators did not agree; such pairs are left out, as always."""
+FOLDERS = ("", "data", "annotations")
+PICTURES = (*PICTURE_FOLDERS, "flickr30k_images/flickr30k_images")
+
+OFFICIAL_LAYOUT = """\
+snli-ve/snli_ve_train.jsonl, snli_ve_dev.jsonl, snli_ve_test.jsonl   (here or in data/)
+snli-ve/flickr30k-images/*.jpg   (or images/; or flickr30k/ beside snli-ve/, the pictures right in it or below)"""
+CORRECTED_LAYOUT = """\
+e-snli-ve/esnlive_train.csv, esnlive_dev.csv, esnlive_test.csv   (here or in data/)
+e-snli-ve/flickr30k-images/*.jpg   (or images/; or flickr30k/ beside e-snli-ve/, the pictures right in it or below)"""
+
+
+def _read_official(root: Path, split: str) -> Iterator[Example]:
+    check_split("snli-ve", split, SPLITS)
+    names = tuple(f"snli_ve_{name}.jsonl" for name in SPLITS)
+    folder = locate(root, ("snli-ve", "snli_ve", "SNLI-VE"), partial(_fits, names), OFFICIAL_LAYOUT)
+    path = _find(folder, f"snli_ve_{split}.jsonl", OFFICIAL_LAYOUT)
+    fields = ("pairID", "Flickr30K_ID", "sentence2", "gold_label")
+    records = [tuple(record[field] for field in fields) for record in read_json_lines(path, fields)]
+    return _examples(folder, path, records, OFFICIAL_LAYOUT)
+
+
+def _read_corrected(root: Path, split: str) -> Iterator[Example]:
+    check_split("e-snli-ve", split, SPLITS)
+    names = tuple(f"esnlive_{name}.csv" for name in SPLITS)
+    folder = locate(root, ("e-snli-ve", "e-ViL", "esnlive"), partial(_fits, names), CORRECTED_LAYOUT)
+    path = _find(folder, f"esnlive_{split}.csv", CORRECTED_LAYOUT)
+    fields = ("pairID", "Flickr30kID", "hypothesis", "gold_label")
+    records = []
+    with open_text(path) as lines:
+        for number, row in enumerate(csv.DictReader(lines), start=2):
+            if not all((row.get(field) or "").strip() for field in fields):
+                raise BadExample(f"{path}, line {number} lacks one of {', '.join(fields)}: fetch the file again")
+            records.append(tuple(row[field] for field in fields))
+    return _examples(folder, path, records, CORRECTED_LAYOUT)
+
+
+def _fits(names: tuple[str, ...], folder: Path) -> bool:
+    return any(find_beside(folder, FOLDERS, name) is not None for name in names)
+
+
+def _find(folder: Path, name: str, layout: str) -> Path:
+    path = find_beside(folder, FOLDERS, name)
+    if path is None:
+        raise missing(f"{folder} has no {name}", layout)
+    return path
+
+
+def _examples(folder: Path, path: Path, records: list[tuple[str, ...]], layout: str) -> Iterator[Example]:
+    """The pairs of (pair, picture, sentence, label) that have a label."""
+    places = [folder / name for name in PICTURES] + [folder.parent / "flickr30k"]
+    pictures = [(f"{Path(picture).stem}.jpg",) for _, picture, _, _ in records]
+    files = place_all(pictures, PictureIndex(places), folder / PICTURES[0], path, layout)
+    seen: set[str] = set()
+    for (pair, _, sentence, label), file in zip(records, files, strict=True):
+        if label == UNDECIDED:
+            continue
+        if label not in LABELS:
+            raise BadExample(f"{path} labels the pair {pair} {label!r}: it must be one of {', '.join(LABELS)}")
+        if pair in seen:
+            raise BadExample(f"{path} has the pair {pair} twice: each must be there once")
+        seen.add(pair)
+        yield Example(id=pair, media=(file,), label=LABELS.index(label), question=sentence)
+
+
+SNLI_VE = Dataset(
+    name="snli-ve",
+    task="entailment",
+    splits=SPLITS,
+    source="Xie et al. 2019, arXiv 1901.06706; pictures of Flickr30K",
+    licence="see source",
+    layout=OFFICIAL_LAYOUT,
+    read=_read_official,
+    answers=LABELS,
+)
+E_SNLI_VE = Dataset(
+    name="e-snli-ve",
+    task="entailment",
+    splits=SPLITS,
+    source="Kayser et al. 2021, arXiv 2105.03761 (SNLI-VE with corrected labels); pictures of Flickr30K",
+    licence="see source",
+    layout=CORRECTED_LAYOUT,
+    read=_read_corrected,
+    answers=LABELS,
+)

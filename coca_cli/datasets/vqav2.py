@@ -1,0 +1,197 @@
+"""VQA v2: questions about COCO's pictures of 2014, ten answers each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coca_cli.datasets.example import Dataset, Example
+from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
+from coca_cli.datasets.listed_pictures import PictureIndex, place_all
+from coca_cli.errors import BadExample, MissingFile
+
+
+class Part(NamedTuple):
+    """The files of one official part.
+
+    Attributes:
+        questions: Its questions.
+        annotations: Their answers; "" where they are kept back.
+        pictures: The folder of its pictures, as COCO calls it.
+    """
+
+    questions: str
+    annotations: str
+    pictures: str
+
+
+def _part(name: str, pictures: str, *, answers: bool) -> Part:
+    annotations = f"v2_mscoco_{name}_annotations.json" if answers else ""
+    return Part(f"v2_OpenEnded_mscoco_{name}_questions.json", annotations, pictures)
+
+
+PARTS = {
+    "train": _part("train2014", "train2014", answers=True),
+    "val": _part("val2014", "val2014", answers=True),
+    "test-dev": _part("test-dev2015", "test2015", answers=False),
+    "test-std": _part("test2015", "test2015", answers=False),
+}
+SPLITS = ("val", "minival", "test-dev", "test-std", "train", "trainval")
+MINIVAL = ("minival.json", "minival.txt", "minival_ids.txt")
+FOLDERS = ("", "questions", "annotations")
+LAYOUT = f"""\
+vqav2/{PARTS["train"].questions}, {PARTS["val"].questions}
+vqav2/{PARTS["train"].annotations}, {PARTS["val"].annotations}
+vqav2/{PARTS["test-dev"].questions}, {PARTS["test-std"].questions} (no answers: for the server)
+vqav2/minival.json or .txt                (for the splits minival and trainval: ids of questions or pictures of val)
+  (all of these here, or in questions/ and annotations/)
+vqav2/train2014/*.jpg, val2014/*.jpg, test2015/*.jpg (here, in images/, or in coco/ beside vqav2/; names of 2014 as in
+  COCO_val2014_000000262148.jpg, or of 2017 as in 000000262148.jpg)"""
+
+
+def _read(root: Path, split: str) -> Iterator[Example]:
+    check_split("vqav2", split, SPLITS)
+    folder = locate(root, ("vqav2", "vqa", "vqa2", "vqa_v2"), _fits, LAYOUT)
+    if split in PARTS:
+        yield from _read_part(folder, PARTS[split])
+        return
+    listed = _minival(folder)
+    if split == "trainval":
+        yield from _read_part(folder, PARTS["train"])
+    for example in _read_part(folder, PARTS["val"]):
+        among = example.id in listed or _picture_of(example.id) in listed
+        if among == (split == "minival"):
+            yield example
+
+
+def _picture_of(question: str) -> str:
+    """A question's number is that of its picture, times 1,000, and its own."""
+    return question[:-3] or "0"
+
+
+def _fits(folder: Path) -> bool:
+    return any(find_beside(folder, FOLDERS, part.questions) is not None for part in PARTS.values())
+
+
+def _minival(folder: Path) -> frozenset[str]:
+    """The ids of questions or pictures that the list of minival names."""
+    path = next((found for name in MINIVAL if (found := find_beside(folder, FOLDERS, name)) is not None), None)
+    if path is None:
+        raise missing(f"{folder} has no {MINIVAL[0]}, which says what of val is minival", LAYOUT)
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        rows = json.loads(text) if path.suffix == ".json" else text.split()
+        ids = frozenset(str(_id_in(row)) for row in rows)
+    except (ValueError, KeyError, TypeError):
+        raise BadExample(
+            f'{path} is no list of minival: it must be a JSON list of ids or of objects with "question_id", or a '
+            ".txt with one id a line"
+        ) from None
+    if not ids:
+        raise BadExample(f"the list of minival {path} is empty: write ids of questions or pictures of val into it")
+    return ids
+
+
+def _id_in(row: Any) -> int:
+    if isinstance(row, Mapping):
+        row = row["question_id"] if "question_id" in row else row["image_id"]
+    return int(row)
+
+
+def _read_part(folder: Path, part: Part) -> Iterator[Example]:
+    path = find_beside(folder, FOLDERS, part.questions)
+    if path is None:
+        raise missing(f"{folder} has no {part.questions}", LAYOUT)
+    questions = _records(path, "questions")
+    answers = _answers(folder, part)
+    places = [folder / part.pictures, folder / "images" / part.pictures]
+    places += [folder.parent / "coco" / name / part.pictures for name in ("", "images")]
+    place, year = part.pictures[:-4], part.pictures[-4:]
+    places += [folder / f"{place}2017", folder.parent / "coco" / f"{place}2017", folder / "images"]
+    numbers = [f"{record['image_id']:012d}.jpg" for record in questions]
+    names = [(f"COCO_{place}{year}_{number}", number) for number in numbers]
+    files = place_all(names, PictureIndex(places), folder / part.pictures, path, LAYOUT)
+    for record, file in zip(questions, files, strict=True):
+        name = str(record["question_id"])
+        example = Example(id=name, media=(file,), question=record["question"])
+        yield example if answers is None else _answered(example, answers.get(name), part)
+
+
+def _answered(example: Example, annotation: Mapping[str, Any] | None, part: Part) -> Example:
+    if annotation is None:
+        raise BadExample(
+            f"the question {example.id} ({example.question!r}) has no answers in {part.annotations}: questions and "
+            "annotations must be of the same release and part"
+        )
+    return Example(
+        id=example.id,
+        media=example.media,
+        question=example.question,
+        texts=tuple(answer["answer"] for answer in annotation["answers"]),
+        answer=annotation.get("multiple_choice_answer", ""),
+        group=annotation.get("answer_type", ""),
+        kind=annotation.get("question_type", ""),
+    )
+
+
+def _answers(folder: Path, part: Part) -> dict[str, Mapping[str, Any]] | None:
+    """Annotations by the question's id; None for a part whose answers are kept back."""
+    if not part.annotations:
+        return None
+    path = find_beside(folder, FOLDERS, part.annotations)
+    if path is None:
+        raise missing(f"{folder} has {part.questions}, but no {part.annotations} with the answers", LAYOUT)
+    found: dict[str, Mapping[str, Any]] = {}
+    for number, record in enumerate(_records(path, "annotations")):
+        answers = record.get("answers")
+        if not isinstance(answers, list) or not answers or not all(_is_answer(answer) for answer in answers):
+            raise BadExample(
+                f'{path}, annotations[{number}] has no list of answers such as {{"answer": "yes"}}: fetch it again'
+            )
+        found[str(record["question_id"])] = record
+    return found
+
+
+def _is_answer(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("answer"), str)
+
+
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "questions": {"question_id": int, "image_id": int, "question": str},
+    "annotations": {"question_id": int},
+}
+
+
+def _records(path: Path, key: str) -> list[dict[str, Any]]:
+    """The list of that name in an official file, each record whole and no question twice."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise MissingFile(f"cannot read {path}: {error.strerror}; check that it is a file that may be read") from None
+    except (ValueError, RecursionError) as error:
+        raise BadExample(f"{path} is not valid JSON ({error}): fetch it again") from None
+    records = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(records, list):
+        raise BadExample(f'{path} is no official file of VQA v2: it must hold an object with a list "{key}"')
+    seen: set[int] = set()
+    for number, record in enumerate(records):
+        for field, kind in _FIELDS[key].items():
+            if not isinstance(record, dict) or not isinstance(record.get(field), kind):
+                raise BadExample(f"{path}, {key}[{number}] has no {field} ({kind.__name__}): fetch the file again")
+        if record["question_id"] in seen:
+            raise BadExample(f"{path} has the question {record['question_id']} twice: each must be there once")
+        seen.add(record["question_id"])
+    return records
+
+
+VQAV2 = Dataset(
+    name="vqav2",
+    task="questions",
+    splits=SPLITS,
+    source="Goyal et al. 2017, arXiv 1612.00837, https://visualqa.org; pictures of COCO",
+    licence="CC BY 4.0 (pictures: see source)",
+    layout=LAYOUT,
+    read=_read,
+)
