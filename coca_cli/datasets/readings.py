@@ -134,7 +134,8 @@ def _in_dataset(text: str, dataset: Dataset, root: Path) -> Readings:
     if dataset.answers:
         raise CocaError(f"{text} holds statements that are true or false of its pictures, no captions: name others")
     split = _train_split(text, dataset.splits)
-    read: dict[Kind, Read] = {"pairs": partial(_spoken, dataset, root, split)}
+    captioned = partial(_spoken, dataset) if dataset.task == "questions" else dataset.read
+    read: dict[Kind, Read] = {"pairs": partial(captioned, root, split)}
     if dataset.prompts is None:
         return Readings(f"its split {split}", read)
     read["labels"] = partial(_named, dataset, root, split)
@@ -142,10 +143,13 @@ def _in_dataset(text: str, dataset: Dataset, root: Path) -> Readings:
 
 
 def _spoken(dataset: Dataset, root: Path, split: str) -> Iterator[Example]:
-    """The pictures of a dataset with their captions; of a set of questions, each with its answers behind it."""
+    """The pictures of a set of questions, each with all that is asked about it, the answers behind their questions."""
+    pictures: dict[object, tuple[Example, list[str]]] = {}
     for example in dataset.read(root, split):
-        texts = tuple(f"{example.question} {text}" for text in example.texts) if example.question else example.texts
-        yield replace(example, texts=texts)
+        _, texts = pictures.setdefault(example.media, (example, []))
+        texts += dict.fromkeys(f"{example.question} {answer}" for answer in example.texts)
+    for example, texts in pictures.values():
+        yield replace(example, texts=tuple(texts), question="", answer="", kind="")
 
 
 def _named(dataset: Dataset, root: Path, split: str) -> Iterator[Example]:

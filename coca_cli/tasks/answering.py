@@ -60,7 +60,7 @@ class Answerer:
         order = asked.lengths.argsort(stable=True)
         logits: list[Tensor] = []
         size = max(1, len(pixels))
-        for rows in order.split(size):
+        for rows in torch.split(order, size):
             lengths = asked.lengths[rows].to(placed.device)
             tokens = asked.tokens[rows, : int(lengths.max())].to(placed.device)  # what follows a question is not seen
             read = model.read(tokens, seen[[about[row] for row in rows.tolist()]])

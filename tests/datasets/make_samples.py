@@ -1,6 +1,6 @@
 """Writes tests/samples: each dataset's real layout, with a few tiny drawn pictures or clips in it.
 
-Run it as `python tests/datasets/make_samples.py` after a change here; what it writes is committed.
+Run it as `python -m tests.datasets.make_samples` after a change here; what it writes is committed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import av
 import numpy as np
 from PIL import Image
 
+from tests.datasets.make_question_samples import save_question_sets
+from tests.datasets.sample_files import SIDE, gradient, save_pictures, save_text
+
 SAMPLES = Path(__file__).parents[1] / "samples"
-SIDE = 24  # pixels
 
 IMAGENET = (
     "imagenet/val/n01440764/ILSVRC2012_val_00000293.JPEG",
@@ -131,13 +133,6 @@ HMDB51 = {
 """A clip, and its mark in each of the three ways of parting the set."""
 
 
-def gradient(seed: int, side: int = SIDE) -> np.ndarray:
-    """A smooth picture, (side, side, 3) uint8, another one for each seed."""
-    steps = np.linspace(0, 255, side)
-    planes = [np.add.outer(steps * (seed * k % 7) / 6, steps * (seed + k) % 256) % 256 for k in (1, 2, 3)]
-    return np.stack(planes, axis=-1).astype(np.uint8)
-
-
 def bordered(picture: np.ndarray) -> np.ndarray:
     """The picture with ObjectNet's red border of two pixels around it."""
     framed = np.full((picture.shape[0] + 4, picture.shape[1] + 4, 3), (255, 0, 0), np.uint8)
@@ -176,13 +171,6 @@ def cifar100_batch(labels: list[int]) -> dict[str, Any]:
         "coarse_labels": [label // 5 for label in labels],
         "data": np.stack(planes),
     }
-
-
-def save_pictures(folder: Path, names: tuple[str, ...], side: int = SIDE) -> None:
-    """Draw one picture per name."""
-    for seed, name in enumerate(names, start=1):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(gradient(seed, side)).save(folder / name)
 
 
 def save_objectnet(folder: Path) -> None:
@@ -262,12 +250,6 @@ def save_nocaps(folder: Path) -> None:
     save_text(folder / "nocaps_val_4500_captions.json", json.dumps(val, indent=1))
     save_text(folder / "nocaps_test_image_info.json", json.dumps(nocaps("test", NOCAPS_TEST), indent=1))
     save_pictures(folder / "images", (*NOCAPS, *NOCAPS_TEST))
-
-
-def save_text(file: Path, text: str) -> None:
-    """A text that ends in a line break."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
 
 
 def save_clip(file: Path, seed: int, frames: int = 4) -> None:
@@ -392,6 +374,7 @@ def main(samples: Path = SAMPLES) -> None:
     save_moments(samples / "moments-in-time/moments-in-time")
     save_ucf101(samples / "ucf101/ucf101")
     save_hmdb51(samples / "hmdb51/hmdb51")
+    save_question_sets(samples)
 
 
 if __name__ == "__main__":

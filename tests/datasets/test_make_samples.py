@@ -11,7 +11,7 @@ def test_samples_are_what_the_script_writes(tmp_path: Path) -> None:
     written = {file.relative_to(tmp_path): file for file in tmp_path.rglob("*") if file.is_file()}
     assert len(written) > 30
     for name, file in written.items():
-        assert (SAMPLES / name).is_file(), f"run tests/datasets/make_samples.py: {name} is not committed"
+        assert (SAMPLES / name).is_file(), f"run python -m tests.datasets.make_samples: {name} is not committed"
         # The encoding of pictures and clips changes with the versions of the libraries.
         if name.suffix in ("", ".json", ".txt", ".csv"):
             assert (SAMPLES / name).read_bytes() == file.read_bytes()

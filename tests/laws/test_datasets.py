@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from coca_cli.datasets import DATASETS
 from coca_cli.datasets.example import Dataset, Example, Medium, Member, Pixels, Prompts, Scheme
+from coca_cli.datasets.selection import UNDERSTANDING
 from coca_cli.errors import CocaError, MissingFile
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -19,8 +21,10 @@ SAMPLE_BYTES = 50 * 1024
 FIRST = 50
 """Examples looked at in a built-in set, whose splits may be long."""
 
-KEPT_BACK = {("nocaps", "test")}
-"""Splits whose captions their makers keep, to score results on a server."""
+KEPT_BACK = {("nocaps", "test"), ("vqav2", "test-dev"), ("vqav2", "test-std")}
+"""Splits whose captions or answers their makers keep, to score results on a server."""
+PARTS_OF = {"minival": "val", "trainval": "train", "test-dev": "test-std"}
+"""Splits of VQA v2 that are parts of others, or hold others."""
 
 ALL = [entry for entry in DATASETS.entries() if isinstance(entry, Dataset)]
 ON_DISK = [dataset for dataset in ALL if not dataset.built_in]
@@ -53,7 +57,9 @@ def read_medium(medium: Medium) -> bytes:
     return medium.read_bytes()
 
 
-def find_faults(examples: Iterable[Example], prompts: Prompts | None, *, kept_back: bool = False) -> list[str]:
+def find_faults(
+    examples: Iterable[Example], prompts: Prompts | None, *, kept_back: bool = False, statements: bool = False
+) -> list[str]:
     """What is wrong with the examples of one split, in words."""
     faults, ids = [], set()
     for example in examples:
@@ -68,7 +74,8 @@ def find_faults(examples: Iterable[Example], prompts: Prompts | None, *, kept_ba
             faults.append(f"{example.id} has an empty picture")
         if prompts is not None and (example.label is None or not 0 <= example.label < len(prompts.class_names)):
             faults.append(f"{example.id} has the label {example.label} of {len(prompts.class_names)} classes")
-        if prompts is None and not kept_back and not any(text.strip() for text in example.texts):
+        known = any(text.strip() for text in example.texts) or (statements and example.label is not None)
+        if prompts is None and not kept_back and not known:
             faults.append(f"{example.id} has neither a class nor a text")
         if kept_back and example.texts:
             faults.append(f"{example.id} has texts that should be kept back")
@@ -83,7 +90,8 @@ def digest(example: Example) -> tuple[str, str]:
 def test_there_are_datasets() -> None:
     assert {"digits", "imagenet", "cifar10"} <= {dataset.name for dataset in ALL}
     assert {"coco", "flickr30k", "flickr8k", "msrvtt", "msvd"} <= {dataset.name for dataset in ALL}
-    assert {"folder", "wds", "captions", "videos"} <= {scheme.name for scheme in SCHEMES}
+    assert {"vqav2", "snli-ve", "nlvr2", "easy-vqa"} <= {dataset.name for dataset in ALL}
+    assert {"folder", "wds", "captions", "videos", "questions"} <= {scheme.name for scheme in SCHEMES}
 
 
 @pytest.mark.parametrize("dataset", ALL, ids=by_name)
@@ -139,7 +147,12 @@ def test_prompts_name_every_class_once(dataset: Dataset) -> None:
 def test_every_split_is_sound(dataset: Dataset, split: str) -> None:
     prompts = None if dataset.prompts is None else dataset.prompts(sample_root(dataset))
     examples = read_split(dataset, split)
-    assert find_faults(examples, prompts, kept_back=(dataset.name, split) in KEPT_BACK) == []
+    kept_back = (dataset.name, split) in KEPT_BACK
+    assert find_faults(examples, prompts, kept_back=kept_back, statements=bool(dataset.answers)) == []
+    for example in examples:
+        assert len(example.media) == dataset.pictures
+        assert bool(example.question.strip()) is (dataset.task in UNDERSTANDING)
+        assert example.label is None or not dataset.answers or 0 <= example.label < len(dataset.answers)
     assert [example.id for example in read_split(dataset, split)] == [example.id for example in examples]
 
 
@@ -149,12 +162,19 @@ def test_no_example_is_in_two_splits(dataset: Dataset) -> None:
     seen: dict[tuple[str, str], str] = {}
     for split in dataset.splits:
         part = "protocols" if split in tested else split
+        if dataset.name == "vqav2":
+            part = PARTS_OF.get(split, split)
+            if split == "trainval":
+                continue  # by its meaning a part of two others
         for example in read_split(dataset, split):
             assert seen.setdefault(digest(example), part) == part, f"{example.id} is in {split} too"
 
 
 @pytest.mark.parametrize("dataset", ON_DISK, ids=by_name)
-def test_an_empty_data_root_says_what_is_missing(dataset: Dataset, tmp_path: Path) -> None:
+def test_an_empty_data_root_says_what_is_missing(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "easy_vqa", None)  # whose files would stand in
     for split in dataset.splits:
         with pytest.raises(MissingFile) as error:
             list(dataset.read(tmp_path, split))
