@@ -9,7 +9,7 @@ from pathlib import Path
 from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
 from coca_cli.datasets.json_lines import read_json_lines
-from coca_cli.datasets.listed_pictures import PictureIndex, place_all
+from coca_cli.datasets.listed_pictures import PictureIndex
 from coca_cli.errors import BadExample
 
 FILES = {"dev": "dev.json", "test-p": "test1.json", "train": "train.json"}
@@ -28,9 +28,9 @@ def _read(root: Path, split: str) -> Iterator[Example]:
     path = find_beside(folder, FOLDERS, FILES[split])
     if path is None:
         raise missing(f"{folder} has no {FILES[split]}", LAYOUT)
-    records = list(read_json_lines(path, ("identifier", "sentence", "label")))
-    names: list[tuple[str]] = []
-    statements: list[str] = []
+    records = read_json_lines(path, ("identifier", "sentence", "label"))
+    index = PictureIndex(folder / name for name in ("images", "train", "dev", "test1"))
+    seen: set[str] = set()
     for number, record in enumerate(records, start=1):
         parts = _IDENTIFIER.fullmatch(record["identifier"])
         if parts is None:
@@ -39,21 +39,20 @@ def _read(root: Path, split: str) -> Iterator[Example]:
                 "SPLIT-SET-PAIR-SENTENCE, such as dev-850-0-1"
             )
         part, set_number, pair, sentence = parts.groups()
-        names += [(f"{part}-{set_number}-{pair}-img{side}.png",) for side in (0, 1)]
-        statements.append(f"{part}-{set_number}-{sentence}")
-    places = [folder / name for name in ("images", "train", "dev", "test1")]
-    files = place_all(names, PictureIndex(places), folder / "images", path, LAYOUT)
-    seen: set[str] = set()
-    for number, (record, statement) in enumerate(zip(records, statements, strict=True)):
         name, label = record["identifier"], record["label"].capitalize()
         if label not in LABELS:
             raise BadExample(f"{path} labels {name} {record['label']!r}: it must be True or False")
         if name in seen:
             raise BadExample(f"{path} has the statement {name} twice: each must be there once")
         seen.add(name)
-        pair_of_files = (files[2 * number], files[2 * number + 1])
-        label_index = LABELS.index(label)
-        yield Example(id=name, media=pair_of_files, label=label_index, question=record["sentence"], kind=statement)
+        pictures = (f"{part}-{set_number}-{pair}-img{side}.png" for side in (0, 1))
+        yield Example(
+            id=name,
+            media=tuple(index.place((picture,), folder / "images") for picture in pictures),
+            label=LABELS.index(label),
+            question=record["sentence"],
+            kind=f"{part}-{set_number}-{sentence}",
+        )
 
 
 def _fits(folder: Path) -> bool:

@@ -134,7 +134,9 @@ def select_prompts(dataset: Dataset, root: Path, class_names: Path | None, templ
     return override_prompts(own, class_names, templates)
 
 
-def select_questions(dataset: Dataset, root: Path, split: str, limit: int | None) -> list[Example]:
+def select_questions(
+    dataset: Dataset, root: Path, split: str, limit: int | None, *, unseen: bool = False
+) -> list[Example]:
     """The questions or statements of a split: all with an answer, or none of them, where answers are kept back.
 
     Args:
@@ -142,11 +144,12 @@ def select_questions(dataset: Dataset, root: Path, split: str, limit: int | None
         root: The data root.
         split: One of its splits.
         limit: The first so many; None for all.
+        unseen: The pictures will not be looked at, and need not be there.
 
     Raises:
         UnknownName: The dataset has no such split.
         CocaError: It asks nothing.
-        MissingFile: The dataset's files are not there, or ask nothing.
+        MissingFile: The dataset's files are not there, or ask nothing, or not one of its pictures is there.
     """
     check_split(dataset.name, split, dataset.splits)
     if dataset.task not in UNDERSTANDING:
@@ -154,6 +157,12 @@ def select_questions(dataset: Dataset, root: Path, split: str, limit: int | None
     examples = list(itertools.islice(dataset.read(root, split), limit))
     if not examples:
         raise MissingFile(f"{dataset.name} {split} has no questions in it: fetch its files again")
+    files = [medium for example in examples for medium in example.media if isinstance(medium, Path)]
+    if files and not unseen and not any(file.is_file() for file in files):
+        raise MissingFile(
+            f"none of the pictures of {len(examples):,} questions of {dataset.name} {split} is there, such as "
+            f"{files[0]}. Expected:\n{dataset.layout}"
+        )
     return examples
 
 

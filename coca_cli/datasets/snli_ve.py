@@ -11,7 +11,7 @@ from coca_cli.datasets.caption_json import PICTURE_FOLDERS
 from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
 from coca_cli.datasets.json_lines import read_json_lines
-from coca_cli.datasets.listed_pictures import PictureIndex, place_all
+from coca_cli.datasets.listed_pictures import PictureIndex
 from coca_cli.datasets.tables import open_text
 from coca_cli.errors import BadExample
 
@@ -37,7 +37,7 @@ def _read_official(root: Path, split: str) -> Iterator[Example]:
     path = _find(folder, f"snli_ve_{split}.jsonl", OFFICIAL_LAYOUT)
     fields = ("pairID", "Flickr30K_ID", "sentence2", "gold_label")
     records = [tuple(record[field] for field in fields) for record in read_json_lines(path, fields)]
-    return _examples(folder, path, records, OFFICIAL_LAYOUT)
+    return _examples(folder, path, records)
 
 
 def _read_corrected(root: Path, split: str) -> Iterator[Example]:
@@ -52,7 +52,7 @@ def _read_corrected(root: Path, split: str) -> Iterator[Example]:
             if not all((row.get(field) or "").strip() for field in fields):
                 raise BadExample(f"{path}, line {number} lacks one of {', '.join(fields)}: fetch the file again")
             records.append(tuple(row[field] for field in fields))
-    return _examples(folder, path, records, CORRECTED_LAYOUT)
+    return _examples(folder, path, records)
 
 
 def _fits(names: tuple[str, ...], folder: Path) -> bool:
@@ -66,13 +66,12 @@ def _find(folder: Path, name: str, layout: str) -> Path:
     return path
 
 
-def _examples(folder: Path, path: Path, records: list[tuple[str, ...]], layout: str) -> Iterator[Example]:
+def _examples(folder: Path, path: Path, records: list[tuple[str, ...]]) -> Iterator[Example]:
     """The pairs of (pair, picture, sentence, label) that have a label."""
     places = [folder / name for name in PICTURES] + [folder.parent / "flickr30k"]
-    pictures = [(f"{Path(picture).stem}.jpg",) for _, picture, _, _ in records]
-    files = place_all(pictures, PictureIndex(places), folder / PICTURES[0], path, layout)
+    index = PictureIndex(places)
     seen: set[str] = set()
-    for (pair, _, sentence, label), file in zip(records, files, strict=True):
+    for pair, picture, sentence, label in records:
         if label == UNDECIDED:
             continue
         if label not in LABELS:
@@ -80,6 +79,7 @@ def _examples(folder: Path, path: Path, records: list[tuple[str, ...]], layout: 
         if pair in seen:
             raise BadExample(f"{path} has the pair {pair} twice: each must be there once")
         seen.add(pair)
+        file = index.place((f"{Path(picture).stem}.jpg",), folder / PICTURES[0])
         yield Example(id=pair, media=(file,), label=LABELS.index(label), question=sentence)
 
 

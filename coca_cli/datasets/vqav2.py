@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
-from coca_cli.datasets.listed_pictures import PictureIndex, place_all
+from coca_cli.datasets.listed_pictures import PictureIndex
 from coca_cli.errors import BadExample, MissingFile
 
 
@@ -110,11 +110,10 @@ def _read_part(folder: Path, part: Part) -> Iterator[Example]:
     places += [folder.parent / "coco" / name / part.pictures for name in ("", "images")]
     place, year = part.pictures[:-4], part.pictures[-4:]
     places += [folder / f"{place}2017", folder.parent / "coco" / f"{place}2017", folder / "images"]
-    numbers = [f"{record['image_id']:012d}.jpg" for record in questions]
-    names = [(f"COCO_{place}{year}_{number}", number) for number in numbers]
-    files = place_all(names, PictureIndex(places), folder / part.pictures, path, LAYOUT)
-    for record, file in zip(questions, files, strict=True):
-        name = str(record["question_id"])
+    index = PictureIndex(places)
+    for record in questions:
+        name, number = str(record["question_id"]), f"{record['image_id']:012d}.jpg"
+        file = index.place((f"COCO_{place}{year}_{number}", number), folder / part.pictures)
         example = Example(id=name, media=(file,), question=record["question"])
         yield example if answers is None else _answered(example, answers.get(name), part)
 

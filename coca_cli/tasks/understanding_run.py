@@ -114,7 +114,7 @@ def check_request(request: UnderstandingEvalRequest, saved: SavedUnderstanding |
         check_answers_path(request.save)
     dataset = request.dataset
     split = request.split or dataset.splits[0]
-    examples = select_questions(dataset, request.root, split, request.limit)
+    examples = select_questions(dataset, request.root, split, request.limit, unseen=saved is None)
     if saved is not None:
         check_head(dataset, split, examples, saved)
         return ChosenQuestions(split, examples, None, None)
@@ -125,7 +125,7 @@ def check_request(request: UnderstandingEvalRequest, saved: SavedUnderstanding |
             f"the answers to {len(bare):,} questions of {dataset.name} {split} are kept back, such as {bare[0]}: a "
             "file of answers is scored on a split with answers; give this one to the set's server"
         )
-    everything = select_questions(dataset, request.root, split, None) if request.limit else examples
+    everything = select_questions(dataset, request.root, split, None, unseen=True) if request.limit else examples
     found = read_answers(request.answers, everything)
     lacking = [example.id for example in examples if example.id not in found]
     if lacking:

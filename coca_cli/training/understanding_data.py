@@ -106,4 +106,4 @@ def read_answer_list(path: Path) -> AnswerList:
     try:
         return AnswerList(words)
     except BadExample as error:
-        raise BadExample(f"{path}: {error}") from None
+        raise BadExample(f"the list of answers {path} cannot be used: {error}") from None

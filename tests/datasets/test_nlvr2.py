@@ -59,9 +59,6 @@ def test_what_is_missing(copy: Path) -> None:
         read(copy, "test-p")
     (copy / "images/dev/dev-850-0-img1.png").unlink()
     assert read(copy)[0].media[1] == copy / "images/dev-850-0-img1.png"
-    shutil.rmtree(copy / "images/dev")
-    with pytest.raises(MissingFile, match=r"none of the 6 pictures that .*dev.json names is there"):
-        read(copy)
 
 
 GOOD = '{"identifier": "dev-850-0-0", "sentence": "x", "label": "True"}'

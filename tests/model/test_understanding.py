@@ -128,7 +128,7 @@ def test_no_head(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is damaged: it should be JSON"),
+        ("{", "is damaged: it should be JSON; finetune the model again"),
         ("[]", "is no head of coca"),
         ('{"format": "coca-classifier"}', "is no head of coca"),
         ('{"format": "coca-understanding", "format_version": 9}', "has the head format 9, this coca reads 1"),

@@ -44,9 +44,7 @@ def asked(pictures: int = 5, each: int = 3, media: int = 1) -> list[Example]:
     ]
 
 
-def answer(
-    examples: list[Example], one: Answerer, batch_size: int = 4, world: World = World(), **more: object
-) -> Answered:
+def answer(examples: list[Example], one: Answerer, batch_size: int = 4, world: World = World()) -> Answered:
     skipped = Skipped()
     found = answer_questions(one, examples, skipped, batch_size=batch_size, workers=0, world=world)
     assert skipped.seen == len(examples)
