@@ -84,6 +84,14 @@ def understanding(
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
+    show: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw six questions, evenly spread over the split, with their pictures and answers; .png or .jpg.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
     results: ResultsOption = DEFAULT_RESULTS,
     format: FormatOption = OutputFormat.table,
     quiet: QuietOption = False,
@@ -116,6 +124,7 @@ def understanding(
         shuffle_pictures=shuffle_pictures,
         by_kind=question_types,
         save=save_answers,
+        show=show,
         batch_size=batch_size,
         workers=workers,
         limit=limit,

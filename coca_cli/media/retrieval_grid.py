@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from coca_cli.files import written_whole
 from coca_cli.media.contact_sheet import FORMATS
+from coca_cli.media.question_sheet import drawable
 
 SIDE = 160
 """Pixels of each picture's longer side."""
@@ -51,7 +52,7 @@ def write_retrieval_grid(path: Path, queries: Sequence[Query]) -> None:
         draw.text((_GAP + _TEXT + column * cell, _GAP - 4), f"{column + 1}", fill=_INK, font=font)
     for row, query in enumerate(queries):
         top = _HEAD + row * cell
-        words = textwrap.wrap(_drawable(query.text), width=30, max_lines=6, placeholder=" ...")
+        words = textwrap.wrap(drawable(query.text), width=30, max_lines=6, placeholder=" ...")
         draw.multiline_text((_GAP, top), "\n".join(words), fill=_INK, font=font, spacing=4)
         place = f"found at place {query.place:,} of {query.total:,}"
         colour = _RIGHT if any(query.right) else _INK
@@ -65,7 +66,3 @@ def write_retrieval_grid(path: Path, queries: Sequence[Query]) -> None:
             grid.paste(square, (left + _FRAME, top + _FRAME))
     with written_whole(path) as temporary:
         grid.save(temporary, FORMATS[path.suffix.lower()])
-
-
-def _drawable(text: str) -> str:
-    return text.encode("ascii", "replace").decode()  # other letters are not in every font that Pillow finds

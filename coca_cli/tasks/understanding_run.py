@@ -16,6 +16,7 @@ from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.selection import is_answered, select_questions
 from coca_cli.errors import BadCheckpoint, BadExample, CocaError, MissingFile
 from coca_cli.media.batches import Skipped
+from coca_cli.media.contact_sheet import check_sheet_path
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Origin, Placed
 from coca_cli.model.understanding_folder import SavedUnderstanding
@@ -26,6 +27,7 @@ from coca_cli.store import Store
 from coca_cli.tasks.answer_files import GivenAnswer, check_answers_path, read_answers, write_answers
 from coca_cli.tasks.answering import Answerer, Outcome, answer_questions, number_pictures
 from coca_cli.tasks.recording import Evaluation
+from coca_cli.tasks.shown_answers import show_answers
 from coca_cli.tasks.understanding_scores import Scores, question_scores, rate_answers, statement_scores, usual_accuracy
 from coca_cli.tasks.vqa_accuracy import AnswerList
 from coca_cli.world import SINGLE, World
@@ -47,6 +49,7 @@ class UnderstandingEvalRequest:
         shuffle_pictures: Give each question the pictures of another.
         by_kind: A row for each type of question, too.
         save: Where the model's answers go; None for a place in the store.
+        show: A picture of some questions and their answers.
         batch_size: Pictures, or texts, in one forward pass.
         workers: Decoding threads; None for as many as fit the machine.
         limit: The first so many examples.
@@ -61,6 +64,7 @@ class UnderstandingEvalRequest:
     shuffle_pictures: bool = False
     by_kind: bool = False
     save: Path | None = None
+    show: Path | None = None
     batch_size: int = 64
     workers: int | None = None
     limit: int | None = None
@@ -91,11 +95,13 @@ class UnderstandingScored(NamedTuple):
         rows: Appended to the store; none where answers are kept back, and on other processes than the first.
         saved: Where the model's answers lie; None where they came from a file.
         usual: What the most frequent training answers would reach, in [0, 1]; None where nobody knows.
+        answers: What was answered.
     """
 
     rows: list[Result]
-    saved: Path | None
-    usual: float | None
+    saved: Path | None = None
+    usual: float | None = None
+    answers: Sequence[GivenAnswer] = ()
 
 
 def check_request(request: UnderstandingEvalRequest, saved: SavedUnderstanding | None, store: Store) -> ChosenQuestions:
@@ -112,6 +118,8 @@ def check_request(request: UnderstandingEvalRequest, saved: SavedUnderstanding |
     store.check_writable()
     if request.save is not None:
         check_answers_path(request.save)
+    if request.show is not None:
+        check_sheet_path(request.show, "--show")
     dataset = request.dataset
     split = request.split or dataset.splits[0]
     examples = select_questions(dataset, request.root, split, request.limit, unseen=saved is None)
@@ -211,7 +219,7 @@ def run_understanding(
         skipped.tell(reporter.warn)
         origin = Origin(saved.described.name, head_hash(saved, placed), placed.device.type, placed.precision)
     if not world.first:
-        return UnderstandingScored([], None, None)
+        return UnderstandingScored([])
     examples = [given.example for given in answers]
     scored = bool(examples) and all(is_answered(example) for example in examples)
     rates = rate_answers(examples, [given.answer for given in answers], dataset.answers) if scored else None
@@ -234,13 +242,15 @@ def run_understanding(
         plain = "-".join(re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:] for name in names)  # names may be paths
         path = request.save or store.folder / ANSWERS_FOLDER / f"{plain}.json"
         write_answers(path, answers)
+    if request.show is not None and answers:
+        show_answers(request.show, answers, dataset.answers)
     if rates is None:
-        return UnderstandingScored([], path, None)
+        return UnderstandingScored([], path, answers=answers)
     scores = _scores(request, examples, rates)
     usual = usual_accuracy(examples, saved.described.usual, dataset.answers) if saved else None
     told = {"most frequent training answers reach": round(100 * usual, 2)} if usual is not None else {}
     rows = evaluation.record(store, scores.values, scores.counts, skipped.reasons, told)
-    return UnderstandingScored(rows, path, usual)
+    return UnderstandingScored(rows, path, usual, answers)
 
 
 def head_hash(saved: SavedUnderstanding, placed: Placed) -> str:

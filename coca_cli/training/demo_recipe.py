@@ -11,6 +11,7 @@ from coca_cli.training.head_sweep import HeadRecipe, Setting
 from coca_cli.training.pretrain_request import PretrainRequest
 from coca_cli.training.probe_request import ProbeRequest
 from coca_cli.training.schedule import Recipe
+from coca_cli.training.understanding_request import UnderstandingRequest, UnderstandingSchedule
 
 STEPS = 320
 BATCH_SIZE = 128
@@ -74,4 +75,37 @@ def demo_probe(folder: Path, seed: int) -> ProbeRequest:
         settings=(Setting(1e-3, 0.01), Setting(3e-3, 0.01)),
         recipe=recipe,
         limit=CLIPS,
+    )
+
+
+def demo_questions(folder: Path, model: Path, output: Path, seed: int) -> UnderstandingRequest:
+    """The demo's finetuning for questions about scenes.
+
+    Args:
+        folder: The demo's.
+        model: What it trained before.
+        output: Where the model that answers goes; one of an earlier demo there is replaced.
+        seed: Of first weights, order and answers.
+    """
+    schedule = UnderstandingSchedule(
+        steps=600,
+        batch_size=64,
+        learning_rate=1e-3,
+        head_learning_rate=2e-3,
+        generative_weight=1.0,
+        warmup=0.05,
+        decay=DecayChoice.cosine,
+        optimizer=OptimizerChoice.adamw,
+        weight_decay=0.05,
+        precision="fp32",
+        seed=seed,
+    )
+    return UnderstandingRequest(
+        dataset=find_dataset("scene-questions"),
+        root=folder,
+        val_part=0.02,
+        model=str(model),
+        schedule=schedule,
+        output=output,
+        overwrite=True,
     )

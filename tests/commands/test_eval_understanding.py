@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from coca_cli.training import training_run
 from tests.commands.asked import save_answerless_model, save_entailment, save_pairs, save_questions
@@ -100,6 +101,16 @@ def test_pictures_shuffled(models: dict[str, Path], data: Path, tmp_path: Path) 
     plain, shuffled = rows(tmp_path)
     assert (plain["split"], shuffled["split"]) == ("test", "test, pictures shuffled")
     assert plain["settings"] != shuffled["settings"]
+
+
+def test_questions_are_drawn_with_their_pictures(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    sheets = {"vqa": f"questions:{data / 'asked.jsonl'}", "nlvr2": "nlvr2"}
+    for task, name in sheets.items():
+        shown = ("-m", models[task], "-d", name, "--data-root", data, "--show", tmp_path / f"{task}.png")
+        assert evaluate(*shown, results=tmp_path) == 0
+    with Image.open(tmp_path / "vqa.png") as one, Image.open(tmp_path / "nlvr2.png") as two:
+        assert one.height == two.height > 6 * 160
+        assert two.width - one.width > 160
 
 
 @pytest.mark.parametrize(("task", "metrics"), [("nlvr2", ["accuracy", "consistency"]), ("snli-ve", ["accuracy"])])
@@ -261,6 +272,7 @@ def test_weights_of_another_model(
         (("--answers", "nowhere.json"), "cannot read the answers nowhere.json"),
         (("--answers", "y", "--split", "tset"), "unknown split of scene-pairs"),
         (("--answers", "y", "--save", "said.txt"), "the ending says which"),
+        (("--answers", "y", "--show", "said.txt"), "--show said.txt: the file must end in .png or .jpg"),
     ],
 )
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str) -> None:

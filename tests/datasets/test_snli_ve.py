@@ -76,7 +76,10 @@ GOOD = '{"pairID": "a", "Flickr30K_ID": "1007129816", "sentence2": "x", "gold_la
         (GOOD.replace("neutral", "maybe"), "labels the pair a 'maybe'"),
         (f"{GOOD}\n\n{GOOD}", "has the pair a twice"),
         (GOOD[:-9], "line 1 is cut off or no JSON"),
-        ('{"pairID": "a"}', "line 1 has no Flickr30K_ID: each line must have pairID, Flickr30K_ID, sentence2, gold_label"),
+        (
+            '{"pairID": "a"}',
+            "line 1 has no Flickr30K_ID: each line must have pairID, Flickr30K_ID, sentence2, gold_label",
+        ),
         (GOOD.replace('"x"', '" "'), "line 1 has no sentence2"),
         ("[1]", "line 1 has no pairID"),
     ],
