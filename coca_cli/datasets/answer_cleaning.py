@@ -52,6 +52,7 @@ def _strip_punctuation(text: str) -> str:
     return _PERIOD.sub("", without, count=MOST_PERIODS)
 
 
+@lru_cache(maxsize=2**17)  # people give the same few thousand answers millions of times
 def clean_answer(text: str) -> str:
     """An answer as the evaluator compares it: punctuation, numbers in digits, no articles, apostrophes in their places.
 

@@ -164,7 +164,7 @@ def check_head(dataset: Dataset, split: str, examples: Sequence[Example], saved:
         )
     answered = [example for example in examples if example.texts]
     known = AnswerList(described.answers)
-    if answered and not any(known.targets(example.texts) for example in answered):
+    if answered and not any(known.knows(example.texts) for example in answered):
         raise BadCheckpoint(
             f"{described.name} knows {len(known):,} answers such as {known.words[0]!r}, and none of them is right for "
             f"any of {len(answered):,} questions of {dataset.name} {split}, such as {answered[0].texts[0]!r}: finetune "

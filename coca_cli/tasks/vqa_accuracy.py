@@ -65,6 +65,10 @@ class AnswerList:
     def __len__(self) -> int:
         return len(self.words)
 
+    def knows(self, answers: Sequence[str]) -> bool:
+        """Whether one of the answers that people gave is among them."""
+        return any(clean_answer(answer) in self.places for answer in answers)
+
     def targets(self, answers: Sequence[str]) -> dict[int, float]:
         """The classes that are right to some degree, with their accuracy.
 

@@ -61,7 +61,7 @@ def select_data(request: UnderstandingRequest) -> UnderstandingData:
         answers = read_answer_list(request.answers)
     else:
         answers = frequent_answers(train, request.answers)
-    unknown = sum(not answers.targets(example.texts) for example in train)
+    unknown = sum(not answers.knows(example.texts) for example in train)
     if unknown == len(train):
         raise BadExample(
             f"none of the {len(answers):,} answers, such as {answers.words[0]!r}, is right for any of {len(train):,} "

@@ -265,10 +265,13 @@ def _announce(request: UnderstandingRequest, prepared: Prepared, reporter: Repor
         f"others to score on; {len(data.answers):,} answers{unknown}"
     )
     tokenizer, context = prepared.start.tokenizer, model.coca.config.text.context
-    asked = list(dict.fromkeys(example.question for example in data.train))
+    distinct = list(dict.fromkeys(example.question for example in data.train))
+    # of shorter ones no tokenizer makes so many tokens
+    asked = [text for text in distinct if len(text.encode()) >= context - 2] or distinct[:1]
     cut = int((encode_questions(tokenizer, model.coca.pad_id, asked).lengths >= context - 1).sum())
     if cut:
-        reporter.warn(f"{cut:,} of {len(asked):,} texts fill all {context} positions of the model, and may be cut off")
+        words = f"{cut:,} of {len(distinct):,} texts"
+        reporter.warn(f"{words} fill all {context} positions of the model, and may be cut off")
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     reporter.notice(
         f"model: {prepared.start.name} ({prepared.start.checkpoint}), {trained / 1e6:.1f}M parameters trained, "
