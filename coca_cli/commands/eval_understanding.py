@@ -84,7 +84,7 @@ def understanding(
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
-    show: Annotated[
+    draw: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
@@ -124,7 +124,7 @@ def understanding(
         shuffle_pictures=shuffle_pictures,
         by_kind=question_types,
         save=save_answers,
-        show=show,
+        show=draw,
         batch_size=batch_size,
         workers=workers,
         limit=limit,

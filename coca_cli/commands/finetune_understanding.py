@@ -152,6 +152,8 @@ def understanding(
     stopped goes on with the same command.
     """
     from coca_cli.datasets import find_dataset
+    from coca_cli.datasets.held_out import share_examples
+    from coca_cli.model.understanding_folder import load_understanding
     from coca_cli.progress import Reporter
     from coca_cli.training.rand_augment import RandAugmentStrength
     from coca_cli.training.understanding_request import UnderstandingRequest, UnderstandingSchedule
@@ -214,7 +216,12 @@ def understanding(
         return
     last, unreadable = trained.last, f"; {trained.unreadable}" if trained.unreadable else ""
     print(f"{output}: {last.step:,} steps, loss {last.loss:.3f}{unreadable}")
-    reporter.notice(f"next: coca eval understanding -m {output} -d {dataset}")
+    trained_split = load_understanding(output).described.split
+    fresh = next((split for split in chosen.splits if not share_examples(chosen, split, trained_split)), None)
+    if fresh is not None:
+        where = f" --data-root {data_root}" if data_root != DEFAULT_DATA_ROOT else ""
+        part = f" --split {fresh}" if fresh != chosen.splits[0] else ""
+        reporter.notice(f"next: coca eval understanding -m {output} -d {dataset}{part}{where}")
 
 
 def _answer_list(text: str) -> int | Path:

@@ -62,3 +62,8 @@ def clean_answer(text: str) -> str:
     words = (NUMBERS.get(word, word) for word in line.lower().split())
     whole = _whole_words()
     return " ".join(whole.get(word, word) for word in words if word not in ARTICLES)
+
+
+def comparable(text: str) -> str:
+    """As `clean_answer`; an answer of which nothing would be left, such as the letter A, stays as it is."""
+    return clean_answer(text) or one_line(text).lower()

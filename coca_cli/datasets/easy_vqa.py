@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from coca_cli.datasets.answer_cleaning import clean_answer
+from coca_cli.datasets.answer_cleaning import comparable
 from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.image_folder import check_split, locate
 from coca_cli.datasets.questions import kind_of
@@ -33,7 +33,7 @@ def _read(root: Path, split: str) -> Iterator[Example]:
     except (ValueError, TypeError) as error:
         raise BadExample(f"{path} is no list of [question, answer, number] ({error}): fetch it again") from None
     for number, (question, answer, picture) in enumerate(triples):
-        cleaned = clean_answer(answer)
+        cleaned = comparable(answer)
         yield Example(
             id=f"{split}-{number}",
             media=(folder / split / "images" / f"{picture}.png",),

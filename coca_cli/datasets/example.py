@@ -156,6 +156,7 @@ class Dataset:
         protocols: For retrieval; the first is taken unless the user names another.
         answers: What a statement can be, such as entailment, in the order of the labels; open questions have none.
         pictures: How many pictures or clips an example has.
+        overlaps: Pairs of splits that have examples in common.
     """
 
     name: str
@@ -173,6 +174,7 @@ class Dataset:
     protocols: tuple[Protocol, ...] = ()
     answers: tuple[str, ...] = ()
     pictures: int = 1
+    overlaps: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

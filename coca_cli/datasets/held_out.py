@@ -10,6 +10,7 @@ import numpy as np
 
 from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.image_folder import check_split
+from coca_cli.datasets.split_names import is_training
 from coca_cli.errors import CocaError
 
 
@@ -40,8 +41,7 @@ def choose_splits(dataset: Dataset, train: str | None, val: str | None, test: st
         UnknownName: The dataset has no such split.
         CocaError: Two of the parts are the same.
     """
-    usual = next((name for name in dataset.splits if name.startswith("train")), dataset.splits[-1])
-    chosen = SplitNames(train or usual, val, test or dataset.splits[0])
+    chosen = SplitNames(train or _usual_training(dataset), val, test or dataset.splits[0])
     for name in filter(None, chosen):
         check_split(dataset.name, name, dataset.splits)
     if chosen.test == chosen.train:
@@ -64,18 +64,36 @@ def choose_training_splits(dataset: Dataset, train: str | None, val: str | None)
         UnknownName: The dataset has no such split.
         CocaError: Both are the same, or the only split would be trained on without the user having named it.
     """
-    usual = next((name for name in dataset.splits if name.startswith("train")), dataset.splits[-1])
     if train is None and len(dataset.splits) == 1:
+        (only,) = dataset.splits
         raise CocaError(
-            f"{dataset.name} has one split, {usual}: training on it leaves nothing of it for a score; say "
-            f"--train-split {usual} if another set is for that"
+            f"{dataset.name} has one split, {only}: training on it leaves nothing of it for a score; say "
+            f"--train-split {only} if another set is for that"
         )
-    chosen = SplitNames(train or usual, val, "")
+    chosen = SplitNames(train or _usual_training(dataset), val, "")
     for name in filter(None, chosen):
         check_split(dataset.name, name, dataset.splits)
     if chosen.val == chosen.train:
         raise CocaError(f"--val-split {chosen.val} is also what is trained on: name another, or leave it out")
+    if val is not None and share_examples(dataset, chosen.train, val):
+        raise CocaError(f"{dataset.name}'s {chosen.train} and {val} have examples in common: score on another split")
     return chosen
+
+
+def share_examples(dataset: Dataset, one: str, other: str) -> bool:
+    """Whether two splits are the same, or have examples in common."""
+    return one == other or any({one, other} == set(pair) for pair in dataset.overlaps)
+
+
+def _usual_training(dataset: Dataset) -> str:
+    """The split that is trained on unless the user names one."""
+    found = next((name for name in dataset.splits if is_training(name)), None)
+    if found is None and len(dataset.splits) > 1:
+        raise CocaError(
+            f"{dataset.name} has the splits {', '.join(dataset.splits)}, and none is called train: name one with "
+            "--train-split"
+        )
+    return found or dataset.splits[0]
 
 
 def hold_out(labels: Sequence[int], part: float, seed: int) -> tuple[list[int], list[int]]:
@@ -101,26 +119,46 @@ def hold_out(labels: Sequence[int], part: float, seed: int) -> tuple[list[int], 
     return sorted(kept), sorted(held)
 
 
+def _clusters(examples: Sequence[Example]) -> list[list[int]]:
+    """Row numbers of examples that share a picture, or of statements that come with several pairs a statement."""
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while parent.setdefault(key, key) != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for example in examples:
+        keys = [str(medium) for medium in example.media]
+        if len(keys) > 1 and example.kind:
+            keys.append(f"statement {example.kind}")
+        for key in keys[1:]:
+            parent[root(key)] = root(keys[0])
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, example in enumerate(examples):
+        groups[root(str(example.media[0]))].append(row)
+    return list(groups.values())
+
+
 def hold_out_pictures(examples: Sequence[Example], part: float, seed: int) -> tuple[list[int], list[int]]:
     """Row numbers to train on and to choose on: some pictures, drawn by the seed, with all that is asked of them.
 
-    Pairs of one statement stay together as well. Of two pictures or more each part gets at least one.
+    No picture is in both parts, nor is a statement that comes with several pairs: of NLVR2 whole sets of pictures go
+    together. Of two such sets or more each part gets at least one.
 
     Args:
         examples: Questions or statements.
         part: Between 0 and 1: what is held out.
         seed: Of the draw.
     """
-    clusters: dict[object, list[int]] = defaultdict(list)
-    for row, example in enumerate(examples):
-        clusters[example.kind if len(example.media) > 1 and example.kind else example.media].append(row)
-    groups = list(clusters.values())
-    count = min(len(groups) - 1, max(1, round(part * len(groups))))
-    held = set(np.random.default_rng(seed).permutation(len(groups))[:count].tolist())
-    rows: tuple[list[int], list[int]] = ([], [])
-    for number, members in enumerate(groups):
-        rows[number in held].extend(members)
-    return sorted(rows[0]), sorted(rows[1])
+    groups = _clusters(examples)
+    wanted, held = part * len(examples), set[int]()
+    for place in np.random.default_rng(seed).permutation(len(groups)).tolist():
+        if len(held) >= wanted or len(held) + len(groups[place]) == len(examples):
+            break
+        held.update(groups[place])
+    return [row for row in range(len(examples)) if row not in held], sorted(held)
 
 
 def draw_shots(labels: Sequence[int], shots: int, seed: int) -> list[int]:

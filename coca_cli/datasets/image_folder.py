@@ -82,7 +82,7 @@ def locate(root: Path, names: Sequence[str], fits: Callable[[Path], bool], layou
 
 def _first_below(folder: Path, names: Sequence[str], layout: str) -> Path | None:
     present = {entry.name.lower(): entry.name for entry in visible_entries(folder, layout)}
-    return next((folder / present[name] for name in names if name in present), None)
+    return next((folder / present[name.lower()] for name in names if name.lower() in present), None)
 
 
 def find_beside(folder: Path, places: Sequence[str], name: str) -> Path | None:

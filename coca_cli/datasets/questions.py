@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coca_cli.datasets.answer_cleaning import clean_answer
+from coca_cli.datasets.answer_cleaning import comparable
 from coca_cli.datasets.caption_json import PICTURE_FOLDERS
 from coca_cli.datasets.example import Dataset, Example, Scheme
 from coca_cli.datasets.image_folder import check_split
 from coca_cli.datasets.pairs import IMAGE_COLUMNS, SPLIT_COLUMNS, holds_pictures
+from coca_cli.datasets.split_names import rank_split
 from coca_cli.datasets.tables import TABLE_SUFFIXES, Row, Wanted, find_column, position_of, read_rows
 from coca_cli.errors import BadExample, CocaError, MissingFile
 
@@ -23,7 +25,6 @@ ANSWERS = ("answer", "answers")
 KINDS = ("question_type", "type", "kind")
 IDS = ("question_id", "id")
 OPTIONAL = (*ANSWERS, *KINDS, *IDS, *SPLIT_COLUMNS)
-EVALUATED = ("test", "val", "dev")
 ALL = "all"
 TYPE_WORDS = 2
 LAYOUT = f"""\
@@ -62,9 +63,7 @@ def open_questions(name: str) -> Dataset:
             "the table"
         )
     rows = list(_read_table(path))
-    present = dict.fromkeys(row.split for row in rows)
-    first = [split for split in EVALUATED if split in present]
-    splits = (*first, *(split for split in present if split not in first)) or (ALL,)
+    splits = tuple(sorted({row.split for row in rows}, key=rank_split)) or (ALL,)
     return Dataset(
         name=f"questions:{name}",
         task="questions",
@@ -92,15 +91,15 @@ def _read(name: str, path: Path, splits: Sequence[str], root: Path, split: str) 
 
 
 def _read_table(path: Path) -> Iterator[_Question]:
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for number, row in enumerate(read_rows(path, IMAGE, QUESTION, optional=OPTIONAL)):
         picture, question = (_text(row, find_column(row, wanted), wanted.noun) for wanted in (IMAGE, QUESTION))
         given, own_kind, split = (_optional(row, names) for names in (IDS, KINDS, SPLIT_COLUMNS))
-        name = given or str(number)
-        if name in seen:
+        name = given or f"row-{number}"
+        if (split, name) in seen:
             raise BadExample(f"{row.place}: the id {name} is there twice; every question needs one of its own")
-        seen.add(name)
-        answers = tuple(filter(None, map(clean_answer, _answers(row))))
+        seen.add((split, name))
+        answers = tuple(filter(None, map(comparable, _answers(row))))
         example = Example(
             id=name,
             media=(_place(path.parent, picture),),
@@ -121,8 +120,14 @@ def _text(row: Row, column: int, noun: str) -> str:
 
 def _optional(row: Row, names: tuple[str, ...]) -> str:
     column = position_of(row.columns, names)
-    cell = None if column is None else row.cells[column]
-    return "" if cell is None else str(cell).strip()
+    return "" if column is None else _plain(row.cells[column])
+
+
+def _plain(cell: object) -> str:
+    """A cell as a text: empty where it has no value, whole numbers without a point."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
 def _answers(row: Row) -> Iterator[str]:
@@ -132,7 +137,7 @@ def _answers(row: Row) -> Iterator[str]:
             for part in parts:
                 if not isinstance(part, str | int | float):
                     raise BadExample(f"{row.place}: an answer is {part!r:.60}, not a text: correct it")
-                yield str(part)
+                yield _plain(part)
 
 
 def _place(folder: Path, picture: str) -> Path:

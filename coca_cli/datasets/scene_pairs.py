@@ -15,8 +15,10 @@ from coca_cli.datasets.scene_questions import FIRST, facts_and_dice, scene_pixel
 from coca_cli.datasets.scenes import COLOURS, SPLITS
 
 STATEMENTS = {"test": 300, "train": 6_000}
-SCENES = {"test": 1_000, "train": 8_000}
-"""How many scenes pairs are drawn from."""
+BLOCKS = {"test": 10, "train": 100}
+BLOCK = 80
+"""Scenes that the pairs of a block of statements are drawn from; no two blocks share one, so that a part of the
+statements can be held out with its scenes."""
 _SEED = 300
 TRIES = 90
 
@@ -51,12 +53,13 @@ def draw_statement(dice: Dice) -> tuple[str, Truth]:
 
 def draw_pairs(split: str, index: int) -> tuple[str, dict[bool, tuple[int, int]]]:
     """A statement, and the numbers of two scenes of which it is true and of two of which it is false."""
+    first = FIRST[split] + BLOCK * (index * BLOCKS[split] // STATEMENTS[split])
     for attempt in range(20):
         dice = Dice(_SEED, SPLITS.index(split), index, attempt)
         statement, holds = draw_statement(dice)
         pairs: dict[bool, tuple[int, int]] = {}
         for _ in range(TRIES // 2):
-            pair = tuple(FIRST[split] + dice.between(0, SCENES[split] - 1) for _ in range(2))
+            pair = tuple(first + dice.between(0, BLOCK - 1) for _ in range(2))
             left, right = (facts_and_dice(split, number, _SEED)[0] for number in pair)
             pairs.setdefault(holds(left, right), (pair[0], pair[1]))
             if len(pairs) == 2:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +57,10 @@ def select_captioned(dataset: Dataset, root: Path, split: str, limit: int | None
 
     Raises:
         MissingFile: The dataset's files are not there.
+        CocaError: It has no captions.
     """
+    if dataset.task in UNDERSTANDING:
+        raise CocaError(f"{dataset.name} has questions or statements, not captions: use coca eval understanding")
     found = CaptionedSelection([], [])
     for example in dataset.read(root, split):
         if not example.texts:
@@ -164,6 +169,20 @@ def select_questions(
             f"{files[0]}. Expected:\n{dataset.layout}"
         )
     return examples
+
+
+def hash_questions(examples: Iterable[Example]) -> str:
+    """Short hash of ids, questions and answers: the same where the same is asked."""
+    digest = hashlib.sha256()
+    for example in examples:
+        asked = (example.id, example.question, example.label, example.answer, example.texts)
+        digest.update(repr(asked).encode(errors="backslashreplace"))
+    return digest.hexdigest()[:8]
+
+
+def hash_texts(texts: Iterable[str]) -> str:
+    """Short hash of texts in their order."""
+    return hashlib.sha256(repr(list(texts)).encode(errors="backslashreplace")).hexdigest()[:8]
 
 
 def is_answered(example: Example) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from coca_cli.datasets.caption_json import PICTURE_FOLDERS
 from coca_cli.datasets.example import Dataset, Example
@@ -19,6 +20,7 @@ SPLITS = ("test", "dev", "train")
 LABELS = ("entailment", "neutral", "contradiction")
 UNDECIDED = "-"
 """What SNLI writes where the annotators did not agree; such pairs are left out, as always."""
+PICTURE_FIELDS = ("Flickr30K_ID", "Flikr30kID", "Flickr30kID")
 FOLDERS = ("", "data", "annotations")
 PICTURES = (*PICTURE_FOLDERS, "flickr30k_images/flickr30k_images")
 
@@ -35,8 +37,10 @@ def _read_official(root: Path, split: str) -> Iterator[Example]:
     names = tuple(f"snli_ve_{name}.jsonl" for name in SPLITS)
     folder = locate(root, ("snli-ve", "snli_ve", "SNLI-VE"), partial(_fits, names), OFFICIAL_LAYOUT)
     path = _find(folder, f"snli_ve_{split}.jsonl", OFFICIAL_LAYOUT)
-    fields = ("pairID", "Flickr30K_ID", "sentence2", "gold_label")
-    records = [tuple(record[field] for field in fields) for record in read_json_lines(path, fields)]
+    records = [
+        (record["pairID"], _picture_of(record), record["sentence2"], record["gold_label"])
+        for record in read_json_lines(path, ("pairID", "sentence2", "gold_label"))
+    ]
     return _examples(folder, path, records)
 
 
@@ -55,6 +59,12 @@ def _read_corrected(root: Path, split: str) -> Iterator[Example]:
     return _examples(folder, path, records)
 
 
+def _picture_of(record: dict[str, Any]) -> str:
+    """The picture's name, which releases write in several ways; else the beginning of the pair's."""
+    named = next((record[field] for field in PICTURE_FIELDS if record.get(field)), None)
+    return str(named or record["pairID"].partition("#")[0])
+
+
 def _fits(names: tuple[str, ...], folder: Path) -> bool:
     return any(find_beside(folder, FOLDERS, name) is not None for name in names)
 
@@ -66,7 +76,7 @@ def _find(folder: Path, name: str, layout: str) -> Path:
     return path
 
 
-def _examples(folder: Path, path: Path, records: list[tuple[str, ...]]) -> Iterator[Example]:
+def _examples(folder: Path, path: Path, records: Sequence[tuple[str, ...]]) -> Iterator[Example]:
     """The pairs of (pair, picture, sentence, label) that have a label."""
     places = [folder / name for name in PICTURES] + [folder.parent / "flickr30k"]
     index = PictureIndex(places)
@@ -79,7 +89,7 @@ def _examples(folder: Path, path: Path, records: list[tuple[str, ...]]) -> Itera
         if pair in seen:
             raise BadExample(f"{path} has the pair {pair} twice: each must be there once")
         seen.add(pair)
-        file = index.place((f"{Path(picture).stem}.jpg",), folder / PICTURES[0])
+        file = index.place((f"{picture.removesuffix('.jpg')}.jpg",), folder / PICTURES[0])
         yield Example(id=pair, media=(file,), label=LABELS.index(label), question=sentence)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,13 +58,11 @@ def _read(root: Path, split: str) -> Iterator[Example]:
     if split in PARTS:
         yield from _read_part(folder, PARTS[split])
         return
-    listed = _minival(folder)
+    val = list(_read_part(folder, PARTS["val"]))
+    listed = _minival(folder, {example.id for example in val})
     if split == "trainval":
         yield from _read_part(folder, PARTS["train"])
-    for example in _read_part(folder, PARTS["val"]):
-        among = example.id in listed or _picture_of(example.id) in listed
-        if among == (split == "minival"):
-            yield example
+    yield from (example for example in val if (example.id in listed) == (split == "minival"))
 
 
 def _picture_of(question: str) -> str:
@@ -75,29 +74,44 @@ def _fits(folder: Path) -> bool:
     return any(find_beside(folder, FOLDERS, part.questions) is not None for part in PARTS.values())
 
 
-def _minival(folder: Path) -> frozenset[str]:
-    """The ids of questions or pictures that the list of minival names."""
+def _minival(folder: Path, questions: AbstractSet[str]) -> AbstractSet[str]:
+    """The ids of the questions of val that the list of minival names by themselves or by their pictures."""
     path = next((found for name in MINIVAL if (found := find_beside(folder, FOLDERS, name)) is not None), None)
     if path is None:
         raise missing(f"{folder} has no {MINIVAL[0]}, which says what of val is minival", LAYOUT)
     text = path.read_text(encoding="utf-8-sig")
     try:
         rows = json.loads(text) if path.suffix == ".json" else text.split()
-        ids = frozenset(str(_id_in(row)) for row in rows)
+        named = [_id_in(row) for row in rows]
     except (ValueError, KeyError, TypeError):
         raise BadExample(
             f'{path} is no list of minival: it must be a JSON list of ids or of objects with "question_id", or a '
             ".txt with one id a line"
         ) from None
-    if not ids:
+    if not named:
         raise BadExample(f"the list of minival {path} is empty: write ids of questions or pictures of val into it")
-    return ids
+    listed = {name for name, _ in named}
+    pictures = {_picture_of(question) for question in questions}
+    if any(kind == "image_id" for _, kind in named) or (listed <= pictures and not listed <= questions):
+        unknown = listed - pictures
+        chosen = {question for question in questions if _picture_of(question) in listed}
+    else:
+        unknown, chosen = listed - questions, listed
+    if unknown:
+        raise BadExample(
+            f"{path} lists {len(unknown):,} ids that val does not have, such as {', '.join(sorted(unknown)[:3])}: list "
+            "questions of val, or pictures of val, and nothing else"
+        )
+    return chosen
 
 
-def _id_in(row: Any) -> int:
+def _id_in(row: Any) -> tuple[str, str]:
+    """A number, and what it is of: "question_id", "image_id" or "" where nobody says."""
+    kind = ""
     if isinstance(row, Mapping):
-        row = row["question_id"] if "question_id" in row else row["image_id"]
-    return int(row)
+        kind = "question_id" if "question_id" in row else "image_id"
+        row = row[kind]
+    return str(int(row)), kind
 
 
 def _read_part(folder: Path, part: Part) -> Iterator[Example]:
@@ -108,12 +122,14 @@ def _read_part(folder: Path, part: Part) -> Iterator[Example]:
     answers = _answers(folder, part)
     places = [folder / part.pictures, folder / "images" / part.pictures]
     places += [folder.parent / "coco" / name / part.pictures for name in ("", "images")]
-    place, year = part.pictures[:-4], part.pictures[-4:]
-    places += [folder / f"{place}2017", folder.parent / "coco" / f"{place}2017", folder / "images"]
+    place = part.pictures[:-4]
+    years = ("test2017",) if place == "test" else ("train2017", "val2017")  # most of val2014 is in train2017
+    places += [base / year for year in years for base in (folder, folder / "images", folder.parent / "coco")]
+    places.append(folder / "images")
     index = PictureIndex(places)
     for record in questions:
         name, number = str(record["question_id"]), f"{record['image_id']:012d}.jpg"
-        file = index.place((f"COCO_{place}{year}_{number}", number), folder / part.pictures)
+        file = index.place((f"COCO_{part.pictures}_{number}", number), folder / part.pictures)
         example = Example(id=name, media=(file,), question=record["question"])
         yield example if answers is None else _answered(example, answers.get(name), part)
 
@@ -193,4 +209,5 @@ VQAV2 = Dataset(
     licence="CC BY 4.0 (pictures: see source)",
     layout=LAYOUT,
     read=_read,
+    overlaps=(("val", "minival"), ("train", "trainval"), ("val", "trainval"), ("test-dev", "test-std")),
 )

@@ -16,6 +16,7 @@ from coca_cli.datasets.example import Dataset, Example, Member, Prompts, Scheme,
 from coca_cli.datasets.image_folder import check_split
 from coca_cli.datasets.prompt_files import read_lines, read_templates
 from coca_cli.datasets.shards import Entry, expand_shards, is_visible, natural_order, read_shard
+from coca_cli.datasets.split_names import rank_split
 from coca_cli.errors import BadExample, MissingFile
 
 CLASS_NAMES_FILE = "classnames.txt"
@@ -102,7 +103,7 @@ def group_by_split(files: Sequence[Path], folder: Path) -> tuple[tuple[str, tupl
     splits: dict[str, list[Path]] = {}
     for file in files:
         splits.setdefault(_split_of(file, folder, named), []).append(file)
-    ordered = sorted(splits.items(), key=lambda item: _rank(item[0]))
+    ordered = sorted(splits.items(), key=lambda item: rank_split(item[0]))
     return tuple((split, tuple(found)) for split, found in ordered)
 
 
@@ -136,12 +137,6 @@ def _split_of(shard: Path, folder: Path, named: Collection[Path]) -> str:
 
 def _split_words(shard: Path) -> list[str]:
     return [word for word in re.split(r"[-_.\d]+", shard.stem.lower()) if word in SPLIT_WORDS]
-
-
-def _rank(split: str) -> tuple[int, str]:
-    """What is evaluated by default comes first, training data last."""
-    order = {**{name: rank for rank, name in enumerate(EVALUATION_SPLITS)}, **dict.fromkeys(TRAIN_SPLITS, 99)}
-    return order.get(split.lower(), len(EVALUATION_SPLITS)), split
 
 
 def _guess_task(shards: Shards) -> Task:

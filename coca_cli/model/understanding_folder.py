@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from coca_cli.datasets.example import Dataset
 from coca_cli.errors import BadCheckpoint, MissingFile
 from coca_cli.files import make_folder, written_whole
 from coca_cli.model.config import CoCaConfig
@@ -34,6 +35,8 @@ class UnderstandingDescription:
         answers: C answers in the order of the classes.
         checkpoint: Short hash of the model's weights.
         usual: Most frequent training answer by type of question; "" stands for all types together.
+        dataset: What it was trained on.
+        split: Which part of that.
     """
 
     name: str
@@ -44,6 +47,8 @@ class UnderstandingDescription:
     answers: tuple[str, ...]
     checkpoint: str = ""
     usual: Mapping[str, str] = field(default_factory=dict)
+    dataset: str = ""
+    split: str = ""
 
     def build(self) -> UnderstandingHead:
         """A head of this build, with random weights."""
@@ -64,17 +69,28 @@ class SavedUnderstanding:
 
 
 def describe_understanding(
-    config: CoCaConfig, name: str, task: str, pictures: int, answers: tuple[str, ...], usual: Mapping[str, str]
+    config: CoCaConfig, name: str, dataset: Dataset, split: str, answers: tuple[str, ...], usual: Mapping[str, str]
 ) -> UnderstandingDescription:
-    """A head with as many attention heads as the decoder has, the model's hash left open."""
+    """A head with as many attention heads as the decoder has, the model's hash left open.
+
+    Args:
+        config: Of the model.
+        name: What result rows call the model.
+        dataset: What it is trained on.
+        split: Which part of that.
+        answers: C answers in the order of the classes.
+        usual: Most frequent training answer by type of question.
+    """
     return UnderstandingDescription(
         name=name,
-        task=task,
+        task=dataset.task,
         width=config.text.width,
         heads=config.text.heads,
-        pictures=pictures,
+        pictures=dataset.pictures,
         answers=answers,
         usual=dict(usual),
+        dataset=dataset.name,
+        split=split,
     )
 
 

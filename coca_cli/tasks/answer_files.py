@@ -19,7 +19,7 @@ SUFFIXES = (".json", ".jsonl", ".csv")
 NAMED = 3
 FORMS = (
     'VQA\'s results JSON, [{"question_id": 1, "answer": "yes"}], or .jsonl or .csv with question_id (or id, '
-    "identifier, pairID) and answer (or prediction, label)"
+    "identifier, pairID) and answer (or prediction, label); a .csv of ids and answers needs no header"
 )
 
 
@@ -63,11 +63,13 @@ def write_answers(path: Path, given: Sequence[GivenAnswer]) -> None:
 
 
 def _as_json(given: Sequence[GivenAnswer]) -> str:
-    rows = [
-        {"question_id": int(g.example.id) if g.example.id.isdecimal() else g.example.id, "answer": g.answer}
-        for g in given
-    ]
+    rows = [{"question_id": _number(given_answer.example.id), "answer": given_answer.answer} for given_answer in given]
     return json.dumps(rows, ensure_ascii=False, indent=0) + "\n"
+
+
+def _number(name: str) -> int | str:
+    """An id as VQA writes it; one that is no plain number stays a text."""
+    return int(name) if name.isdecimal() and str(int(name)) == name else name
 
 
 def _row(given: GivenAnswer) -> dict[str, Any]:
@@ -132,13 +134,21 @@ def read_answers(path: Path, examples: Sequence[Example]) -> dict[str, str]:
 def _parse(path: Path, text: str) -> list[Any]:
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        return list(csv.DictReader(io.StringIO(text)))
+        return _parse_table(list(filter(None, csv.reader(io.StringIO(text), strict=True))))
     if suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
     rows = json.loads(text)
     if not isinstance(rows, list):
         raise ValueError("it must be a list")
     return rows
+
+
+def _parse_table(rows: list[list[str]]) -> list[dict[str, str]]:
+    """The rows below a header; without one, as NLVR2's evaluator takes them, id and answer."""
+    first = set(rows[0]) if rows else set()
+    if first.isdisjoint(IDS) and first.isdisjoint(ANSWERS) and all(len(row) == 2 for row in rows):
+        rows = [[IDS[0], ANSWERS[0]], *rows]
+    return [dict(zip(rows[0], row, strict=False)) for row in rows[1:]]
 
 
 def _value(row: Any, names: Sequence[str]) -> str:

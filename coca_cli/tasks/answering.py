@@ -40,9 +40,8 @@ class Answerer:
     pictures: int
     exclusive: bool
 
-    @torch.inference_mode()
     def rank(self, pixels: Tensor, questions: Sequence[str], about: Sequence[int]) -> Ranking:
-        """The best answers of questions, and their scores from 0 to 1.
+        """The best answers of questions, and their scores from 0 to 1; in halves where the memory does not hold all.
 
         Args:
             pixels: (B, P, 3, size, size) uint8: the pictures of B examples.
@@ -52,6 +51,21 @@ class Answerer:
         Raises:
             CocaError: The model's numbers are none.
         """
+        try:
+            return self._rank(pixels, questions, about)
+        except torch.OutOfMemoryError:
+            if len(pixels) == 1:
+                raise
+        half = len(pixels) // 2
+        first = [row for row, number in enumerate(about) if number < half]
+        second = [row for row, number in enumerate(about) if number >= half]
+        one = self.rank(pixels[:half], [questions[row] for row in first], [about[row] for row in first])
+        other = self.rank(pixels[half:], [questions[row] for row in second], [about[row] - half for row in second])
+        order = torch.tensor([*first, *second]).argsort()
+        return Ranking(torch.cat([one.classes, other.classes])[order], torch.cat([one.scores, other.scores])[order])
+
+    @torch.inference_mode()
+    def _rank(self, pixels: Tensor, questions: Sequence[str], about: Sequence[int]) -> Ranking:
         model, placed = self._model, self.placed
         images = normalise(pixels.flatten(0, 1).to(placed.device), placed.image).to(placed.dtype)
         seen = model.encode(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -124,6 +125,7 @@ def run_classification(
         CocaError: Data are missing or broken; see the functions called.
     """
     check_backbone(classifier, placed)
+    started = time.monotonic()
     dataset, described = request.dataset, classifier.described
     split, examples, _, absent = select_labelled(dataset, request.root, request.split, request.limit)
     check_labels(examples, len(described.class_names))
@@ -161,6 +163,7 @@ def run_classification(
         origin=Origin(described.name, digest, placed.device.type, placed.precision),
         seed=request.seed,
         settings=settings,
+        started=started,
     )
     labels = torch.tensor([example.label for example in found.examples])
     ranking = rank_classes(found.features)

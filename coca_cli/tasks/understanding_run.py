@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from coca_cli.datasets.example import Dataset, Example
-from coca_cli.datasets.selection import is_answered, select_questions
+from coca_cli.datasets.held_out import share_examples
+from coca_cli.datasets.selection import hash_questions, is_answered, select_questions
 from coca_cli.errors import BadCheckpoint, BadExample, CocaError, MissingFile
 from coca_cli.media.batches import Skipped
 from coca_cli.media.contact_sheet import check_sheet_path
@@ -119,10 +121,12 @@ def check_request(request: UnderstandingEvalRequest, saved: SavedUnderstanding |
     if request.save is not None:
         check_answers_path(request.save)
     if request.show is not None:
-        check_sheet_path(request.show, "--show")
+        check_sheet_path(request.show, "--draw")
     dataset = request.dataset
     split = request.split or dataset.splits[0]
     examples = select_questions(dataset, request.root, split, request.limit, unseen=saved is None)
+    if request.shuffle_pictures and len({example.media for example in examples}) < 2:
+        raise CocaError("--shuffle-pictures needs two pictures or more to exchange; take more examples")
     if saved is not None:
         check_head(dataset, split, examples, saved)
         return ChosenQuestions(split, examples, None, None)
@@ -135,6 +139,8 @@ def check_request(request: UnderstandingEvalRequest, saved: SavedUnderstanding |
         )
     everything = select_questions(dataset, request.root, split, None, unseen=True) if request.limit else examples
     found = read_answers(request.answers, everything)
+    if dataset.answers:
+        found = _check_labels(request.answers, found, dataset.answers)
     lacking = [example.id for example in examples if example.id not in found]
     if lacking:
         raise BadExample(
@@ -170,6 +176,15 @@ def check_head(dataset: Dataset, split: str, examples: Sequence[Example], saved:
             f"any of {len(answered):,} questions of {dataset.name} {split}, such as {answered[0].texts[0]!r}: finetune "
             "a model on this set"
         )
+
+
+def _check_labels(path: Path, found: Mapping[str, str], answers: Sequence[str]) -> dict[str, str]:
+    """The answers of a file as the set spells them, in capitals or not."""
+    spelled = {answer.lower(): answer for answer in answers}
+    for name, answer in found.items():
+        if answer.strip().lower() not in spelled:
+            raise BadExample(f"{path} answers {name} {answer!r}: it must be one of {', '.join(answers)}")
+    return {name: spelled[answer.strip().lower()] for name, answer in found.items()}
 
 
 def shuffle_pictures(examples: Sequence[Example], seed: int) -> list[Example]:
@@ -208,24 +223,28 @@ def run_understanding(
     Raises:
         CocaError: Data are missing or broken, or the model's weights are not those that the head was trained with.
     """
-    dataset, skipped = request.dataset, Skipped(strict=request.strict)
+    dataset, skipped, started = request.dataset, Skipped(strict=request.strict), time.monotonic()
     if saved is None or placed is None:
         assert chosen.given is not None
         assert chosen.origin is not None
         answers = [GivenAnswer(e, chosen.given[e.id], 1.0, None) for e in chosen.examples]
         origin = chosen.origin
     else:
+        origin = Origin(saved.described.name, head_hash(saved, placed), placed.device.type, placed.precision)
         answers = _ask(request, chosen, saved, placed, skipped, reporter, world)
         skipped.tell(reporter.warn)
-        origin = Origin(saved.described.name, head_hash(saved, placed), placed.device.type, placed.precision)
     if not world.first:
         return UnderstandingScored([])
     examples = [given.example for given in answers]
-    scored = bool(examples) and all(is_answered(example) for example in examples)
+    scored = all(is_answered(example) for example in chosen.examples)
     rates = rate_answers(examples, [given.answer for given in answers], dataset.answers) if scored else None
     if rates is not None:
         answers = [given._replace(accuracy=rate) for given, rate in zip(answers, rates.tolist(), strict=True)]
-    settings: dict[str, object] = {"limit": request.limit, "shuffled": request.shuffle_pictures}
+    elif saved is not None:
+        answers = _fill_in(request, chosen, saved, answers, reporter)
+    settings: dict[str, object] = {"limit": request.limit, "asked": hash_questions(chosen.examples)}
+    if request.shuffle_pictures:
+        settings["shuffled"] = request.seed
     if placed is not None:
         settings["image"] = placed.image.size
     evaluation = Evaluation(
@@ -235,6 +254,7 @@ def run_understanding(
         origin=origin,
         seed=request.seed,
         settings=settings,
+        started=started,
     )
     path = None
     if placed is not None:
@@ -247,10 +267,29 @@ def run_understanding(
     if rates is None:
         return UnderstandingScored([], path, answers=answers)
     scores = _scores(request, examples, rates)
+    if saved is not None and _was_trained_on(saved, dataset, chosen.split):
+        reporter.warn(f"{saved.described.name} was trained on examples of {dataset.name} {chosen.split}")
     usual = usual_accuracy(examples, saved.described.usual, dataset.answers) if saved else None
     told = {"most frequent training answers reach": round(100 * usual, 2)} if usual is not None else {}
     rows = evaluation.record(store, scores.values, scores.counts, skipped.reasons, told)
     return UnderstandingScored(rows, path, usual, answers)
+
+
+def _fill_in(
+    request: UnderstandingEvalRequest,
+    chosen: ChosenQuestions,
+    saved: SavedUnderstanding,
+    answers: Sequence[GivenAnswer],
+    reporter: Reporter,
+) -> list[GivenAnswer]:
+    """The answers for a server, which wants one to every question: where the picture cannot be read, the usual one."""
+    usual, by_id = saved.described.usual, {given.example.id: given for given in answers}
+    lacking = len(chosen.examples) - len(by_id)
+    if lacking:
+        reporter.warn(f"{lacking:,} questions whose pictures cannot be read have the most frequent training answer")
+    if request.limit is not None:
+        reporter.warn(f"the file has the first {len(chosen.examples):,} questions alone; a server wants all of them")
+    return [by_id.get(e.id) or GivenAnswer(e, usual.get(e.kind, usual.get("", "")), 0.0, None) for e in chosen.examples]
 
 
 def head_hash(saved: SavedUnderstanding, placed: Placed) -> str:
@@ -303,6 +342,11 @@ def _ask(
     )
     best = zip(found.examples, found.ranking.classes.tolist(), found.ranking.scores.tolist(), strict=True)
     return [GivenAnswer(example, described.answers[classes[0]], scores[0], None) for example, classes, scores in best]
+
+
+def _was_trained_on(saved: SavedUnderstanding, dataset: Dataset, split: str) -> bool:
+    described = saved.described
+    return described.dataset == dataset.name and share_examples(dataset, described.split, split)
 
 
 def _scores(request: UnderstandingEvalRequest, examples: Sequence[Example], rates: np.ndarray) -> Scores:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from coca_cli.datasets.answer_cleaning import clean_answer, one_line
+from coca_cli.datasets.answer_cleaning import clean_answer, comparable, one_line
 from coca_cli.datasets.example import Example
 from coca_cli.errors import BadExample
 
@@ -33,7 +33,7 @@ def vqa_accuracy(said: str, answers: Sequence[str]) -> float:
         From 0 to 1.
     """
     if len(answers) == 1:
-        return float(clean_answer(said) == clean_answer(answers[0]))
+        return float(comparable(said) == comparable(answers[0]))
     said, *compared = (one_line(text) for text in (said, *answers))
     if len(set(compared)) > 1:
         said, *compared = (clean_answer(text) for text in (said, *compared))
@@ -56,7 +56,7 @@ class AnswerList:
         self.words = tuple(words)
         self.places: dict[str, int] = {}
         for place, word in enumerate(self.words):
-            other = self.places.setdefault(clean_answer(word), place)
+            other = self.places.setdefault(comparable(word), place)
             if other != place:
                 raise BadExample(
                     f"the answers {self.words[other]!r} and {word!r} are the same to the evaluation: list one of them"
@@ -67,7 +67,7 @@ class AnswerList:
 
     def knows(self, answers: Sequence[str]) -> bool:
         """Whether one of the answers that people gave is among them."""
-        return any(clean_answer(answer) in self.places for answer in answers)
+        return any(comparable(answer) in self.places for answer in answers)
 
     def targets(self, answers: Sequence[str]) -> dict[int, float]:
         """The classes that are right to some degree, with their accuracy.
@@ -75,7 +75,7 @@ class AnswerList:
         Args:
             answers: What people answered.
         """
-        places = {self.places.get(clean_answer(answer)) for answer in answers}
+        places = {self.places.get(comparable(answer)) for answer in answers}
         found = {place: vqa_accuracy(self.words[place], answers) for place in places if place is not None}
         return {place: accuracy for place, accuracy in found.items() if accuracy > 0}
 
@@ -93,13 +93,25 @@ def frequent_answers(examples: Iterable[Example], count: int) -> AnswerList:
     Returns:
         Most frequent first; of equally frequent ones the one that came first.
     """
+    often = sorted(_spellings(examples).values(), key=lambda counts: -counts.total())[:count]
+    return AnswerList(counts.most_common(1)[0][0] for counts in often)
+
+
+def as_spelled(listed: AnswerList, examples: Iterable[Example]) -> AnswerList:
+    """The answers of a list as most people of a training set wrote them, see `frequent_answers`."""
+    forms = _spellings(examples)
+    return AnswerList(
+        forms[comparable(word)].most_common(1)[0][0] if comparable(word) in forms else word for word in listed.words
+    )
+
+
+def _spellings(examples: Iterable[Example]) -> dict[str, Counter[str]]:
+    """How often each answer was written in which way, by what it is compared as."""
     forms: dict[str, Counter[str]] = {}
     for example in examples:
-        cleaned = clean_answer(example.answer)
-        if cleaned:
-            forms.setdefault(cleaned, Counter())[one_line(example.answer)] += 1
-    often = sorted(forms.values(), key=lambda counts: -counts.total())[:count]
-    return AnswerList(counts.most_common(1)[0][0] for counts in often)
+        if example.answer.strip():
+            forms.setdefault(comparable(example.answer), Counter())[one_line(example.answer)] += 1
+    return forms
 
 
 def usual_answers(answered: Iterable[tuple[str, str]]) -> dict[str, str]:

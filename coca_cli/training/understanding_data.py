@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from coca_cli.datasets.example import Example
 from coca_cli.datasets.held_out import choose_training_splits, hold_out_pictures
 from coca_cli.datasets.selection import is_answered, select_questions
 from coca_cli.errors import BadExample, CocaError, MissingFile
-from coca_cli.tasks.vqa_accuracy import AnswerList, frequent_answers, usual_answers
+from coca_cli.tasks.vqa_accuracy import AnswerList, as_spelled, frequent_answers, usual_answers
 from coca_cli.training.understanding_request import UnderstandingRequest
 
 
@@ -21,6 +22,7 @@ class UnderstandingData(NamedTuple):
         train: Training examples.
         val: Others, that the model is scored on while it is trained.
         splits: Where both come from, for the run file.
+        split: What is trained on.
         answers: C answers.
         usual: Most frequent training answer by type of question, see `usual_answers`.
         unknown: How many training questions have no right answer among the C.
@@ -29,6 +31,7 @@ class UnderstandingData(NamedTuple):
     train: list[Example]
     val: list[Example]
     splits: dict[str, object]
+    split: str
     answers: AnswerList
     usual: dict[str, str]
     unknown: int
@@ -54,11 +57,12 @@ def select_data(request: UnderstandingRequest) -> UnderstandingData:
             f"{dataset.name} {names.train} asks about one picture alone, so none can be held out to score the model "
             "on: name a --val-split, or give more data"
         )
+    _refuse_common(dataset.name, train, val)
     if dataset.answers:
         answers, said = AnswerList(dataset.answers), [(e.kind, dataset.answers[e.label or 0]) for e in train]
-        return UnderstandingData(train, val, splits, answers, _usual(said, pooled=True), 0)
+        return UnderstandingData(train, val, splits, names.train, answers, _usual(said, pooled=True), 0)
     if isinstance(request.answers, Path):
-        answers = read_answer_list(request.answers)
+        answers = as_spelled(read_answer_list(request.answers), train)
     else:
         answers = frequent_answers(train, request.answers)
     unknown = sum(not answers.knows(example.texts) for example in train)
@@ -68,7 +72,22 @@ def select_data(request: UnderstandingRequest) -> UnderstandingData:
             f"training questions of {dataset.name}, such as {train[0].texts[0]!r}: give the list that belongs to them"
         )
     said = [(example.kind, example.answer) for example in train]
-    return UnderstandingData(train, val, splits, answers, _usual(said, pooled=False), unknown)
+    return UnderstandingData(train, val, splits, names.train, answers, _usual(said, pooled=False), unknown)
+
+
+def _refuse_common(dataset: str, train: Sequence[Example], val: Sequence[Example]) -> None:
+    """The same question about the same pictures must not be trained on and scored."""
+
+    def keys(examples: Sequence[Example]) -> Iterator[tuple[object, ...]]:
+        return ((tuple(map(str, example.media)), example.question) for example in examples)
+
+    trained = set(keys(train))
+    common = [example for example, key in zip(val, keys(val), strict=True) if key in trained]
+    if common:
+        raise BadExample(
+            f"{len(common):,} of {len(val):,} validation examples of {dataset} are trained on as well, such as "
+            f"{common[0].id} ({common[0].question!r}): take them out of one of the splits"
+        )
 
 
 def _usual(said: Sequence[tuple[str, str]], *, pooled: bool) -> dict[str, str]:
@@ -88,7 +107,7 @@ def _answered(request: UnderstandingRequest, split: str) -> list[Example]:
 
 
 def read_answer_list(path: Path) -> AnswerList:
-    """The answers that a file lists, one a line.
+    """The answers that a file lists, one a line or as a JSON list.
 
     Raises:
         MissingFile: It cannot be read.
@@ -101,6 +120,11 @@ def read_answer_list(path: Path) -> AnswerList:
     except UnicodeDecodeError as error:
         raise BadExample(f"the list of answers {path} is not UTF-8 text ({error.reason}): save it so") from None
     words = [line.strip() for line in lines if line.strip()]
+    if path.suffix.lower() == ".json":
+        try:
+            words = [word for word in json.loads("\n".join(lines)) if isinstance(word, str) and word.strip()]
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BadExample(f"the list of answers {path} is no JSON list of texts ({error}): write one") from None
     if len(words) < 2:
         raise BadExample(f"the list of answers {path} has {len(words)} of them: write at least two, one a line")
     try:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from coca_cli.datasets.selection import hash_questions, hash_texts
 from coca_cli.files import make_folder
 from coca_cli.media.batches import Skipped
 from coca_cli.model.checkpoint import save_weights
@@ -109,7 +110,7 @@ def prepare(request: UnderstandingRequest, device: torch.device) -> Prepared:
         coca.config = replace(coca.config, image=replace(coca.config.image, resize="squash"))
     torch.manual_seed(schedule.seed)
     described = describe_understanding(
-        coca.config, request.output.name, dataset.task, dataset.pictures, data.answers.words, data.usual
+        coca.config, request.output.name, dataset, data.split, data.answers.words, data.usual
     )
     head = described.build()
     if dataset.task == "questions":  # of many answers few are right: begin with each as likely as that
@@ -132,7 +133,8 @@ def settings_of(request: UnderstandingRequest, prepared: Prepared) -> dict[str, 
         "dataset_version": request.dataset.version,
         **data.splits,
         "examples": [len(data.train), len(data.val)],
-        "answers": len(data.answers),
+        "asked": [hash_questions(data.train), hash_questions(data.val)],
+        "answers": [len(data.answers), hash_texts(data.answers.words)],
         "limit": request.limit,
         "model": prepared.start.name,
         "weights": prepared.start.checkpoint,
@@ -215,7 +217,7 @@ class UnderstandingCourse:
             Answerer(placed, head.to(device).eval(), dataset.pictures, exclusive=not self.open),
             prepared.data.val,
             skipped,
-            batch_size=self.schedule.batch_size,
+            batch_size=self.schedule.batch_size // (self.execution.world.size * self.execution.accumulate),
             workers=request.workers,
             border=dataset.border,
         )

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from coca_cli.model.understanding_folder import load_understanding
 from coca_cli.training import training_run
 from tests.commands.asked import save_answerless_model, save_entailment, save_pairs, save_questions
 from tests.commands.running import run
@@ -106,7 +107,7 @@ def test_pictures_shuffled(models: dict[str, Path], data: Path, tmp_path: Path) 
 def test_questions_are_drawn_with_their_pictures(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
     sheets = {"vqa": f"questions:{data / 'asked.jsonl'}", "nlvr2": "nlvr2"}
     for task, name in sheets.items():
-        shown = ("-m", models[task], "-d", name, "--data-root", data, "--show", tmp_path / f"{task}.png")
+        shown = ("-m", models[task], "-d", name, "--data-root", data, "--draw", tmp_path / f"{task}.png")
         assert evaluate(*shown, results=tmp_path) == 0
     with Image.open(tmp_path / "vqa.png") as one, Image.open(tmp_path / "nlvr2.png") as two:
         assert one.height == two.height > 6 * 160
@@ -131,11 +132,24 @@ def test_answers_that_are_kept_back(
     saved = tmp_path / "said.json"
     assert evaluate("-m", models["vqa"], "-d", f"questions:{table}", "--save", saved, results=tmp_path) == 0
     assert "keeps its answers back: give this file to its server" in told(capsys)
-    assert [row["question_id"] for row in json.loads(saved.read_text())] == [0, 1]
+    assert [row["question_id"] for row in json.loads(saved.read_text())] == ["row-0", "row-1"]
     assert not (tmp_path / "results.jsonl").exists()
     assert evaluate("-d", f"questions:{table}", "--answers", saved, results=tmp_path) == 1
     assert "the answers to 2 questions of questions:" in (err := told(capsys))
-    assert "are kept back, such as 0: a file of answers is scored on a split with answers" in err
+    assert "are kept back, such as row-0: a file of answers is scored on a split with answers" in err
+    (data / "images/test-red-09.png").write_bytes(b"no picture")
+    rows_ = "\n".join(f"images/test-{name}.png,what colour is it?" for name in ["red-09", *["red-00"] * 30])
+    table.write_text(f"image,question\n{rows_}\n")
+    limited = ("-m", models["vqa"], "-d", f"questions:{table}", "--save", tmp_path / "all.json", "--limit", 31)
+    assert evaluate(*limited, results=tmp_path) == 0
+    err = told(capsys)
+    assert "1 questions whose pictures cannot be read have the most frequent training answer" in err
+    assert "the file has the first 31 questions alone; a server wants all of them" in err
+    assert len(said := json.loads((tmp_path / "all.json").read_text())) == 31
+    assert said[0] == {
+        "question_id": "row-0",
+        "answer": load_understanding(models["vqa"]).described.usual["what colour"],
+    }
 
 
 def test_two_processes_answer_as_one(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
@@ -209,6 +223,36 @@ def test_answers_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert message in told(capsys)
 
 
+def test_judgements_in_any_letters(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [json.loads(line) for line in (data / "nlvr2/dev.json").read_text().splitlines()]
+    said = "\n".join(f"{line['identifier']},{line['label'].upper()}" for line in lines)
+    (tmp_path / "said.csv").write_text(said)
+    named = ("-d", "nlvr2", "--data-root", data, "--answers", tmp_path / "said.csv")
+    assert evaluate(*named, results=tmp_path) == 0
+    assert [row["value"] for row in rows(tmp_path)] == [100, 100]
+    (tmp_path / "said.csv").write_text(said.replace("TRUE", "1"))
+    assert evaluate(*named, results=tmp_path) == 1
+    assert "'1': it must be one of False, True" in told(capsys)
+
+
+def test_what_was_trained_on_is_told(
+    models: dict[str, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ("-m", models["nlvr2"], "-d", "nlvr2", "--data-root", data)
+    assert evaluate(*named, results=tmp_path) == 0
+    assert "was trained on" not in told(capsys)
+    assert evaluate(*named, "--split", "train", results=tmp_path) == 0
+    assert "nlvr2 was trained on examples of nlvr2 train" in told(capsys)
+
+
+def test_one_picture_cannot_be_exchanged(
+    models: dict[str, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ("-m", models["vqa"], "-d", f"questions:{data / 'asked.jsonl'}", "--shuffle-pictures", "--limit", 2)
+    assert evaluate(*named, results=tmp_path) == 1
+    assert "--shuffle-pictures needs two pictures or more to exchange" in told(capsys)
+
+
 def test_answers_to_more_than_the_first_few(tmp_path: Path) -> None:
     (tmp_path / "said.json").write_text(json.dumps(SAID))
     named = ("-d", "vqav2", "--data-root", SAMPLES / "vqav2", "--answers", tmp_path / "said.json", "--limit", 2)
@@ -272,7 +316,7 @@ def test_weights_of_another_model(
         (("--answers", "nowhere.json"), "cannot read the answers nowhere.json"),
         (("--answers", "y", "--split", "tset"), "unknown split of scene-pairs"),
         (("--answers", "y", "--save", "said.txt"), "the ending says which"),
-        (("--answers", "y", "--show", "said.txt"), "--show said.txt: the file must end in .png or .jpg"),
+        (("--answers", "y", "--draw", "said.txt"), "--draw said.txt: the file must end in .png or .jpg"),
     ],
 )
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str) -> None:

@@ -23,6 +23,7 @@ from coca_cli.training.loop import StepReport
 from coca_cli.training.understanding_request import UnderstandingRequest
 from tests.commands.asked import save_answerless_model, save_entailment, save_pairs, save_questions
 from tests.commands.running import run
+from tests.datasets.make_samples import SAMPLES
 
 QUICK = ("--steps", 6, "--batch-size", 8, "--precision", "fp32", "--workers", 1, "--optimizer", "adamw")
 LEARN = ("--learning-rate", 1e-3, "--head-learning-rate", 3e-3)
@@ -173,8 +174,8 @@ def test_pictures_are_seen_whole_and_at_another_size(model: Path, questions: Pat
 def test_the_answers_of_a_file_and_the_most_frequent_few(
     model: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    listed = tmp_path / "answers.txt"
-    listed.write_text("yes\nno\npurple\n")
+    listed = tmp_path / "answers.json"
+    listed.write_text('["Yes", "no", "purple"]')
     assert finetune(model, questions, tmp_path / "listed", "--answer-list", listed) == 0
     assert load_understanding(tmp_path / "listed").described.answers == ("yes", "no", "purple")
     assert "3 answers (54 questions have no right one among them)" in told(capsys)
@@ -241,6 +242,10 @@ def test_a_stopped_run_goes_on_with_the_same_command(
     assert "is finished already; --overwrite trains it anew" in told(capsys)
     assert finetune(model, questions, tmp_path / "run", *more, "--answer-list", 3) == 1
     assert "holds a run with other settings: answers" in told(capsys)
+    listed = tmp_path / "other.txt"
+    listed.write_text("red\ngreen\nblue\nyes\nno\n")  # as many as before, in another order
+    assert finetune(model, questions, tmp_path / "run", *more, "--answer-list", listed) == 1
+    assert "holds a run with other settings: answers" in told(capsys)
 
 
 # --- mistakes ---
@@ -281,14 +286,17 @@ def test_mistakes_are_refused(
         (b"yes\n", "has 1 of them: write at least two, one a line"),
         (b"yes\nno\nYes.\n", "cannot be used: the answers 'yes' and 'Yes.' are the same to the evaluation"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
+        (b'["yes", 3]', "has 1 of them: write at least two"),
+        (b'["yes"', "is no JSON list of texts"),
         (b"cat\ndog\n", "none of the 2 answers, such as 'cat', is right for any of 108 training questions"),
     ],
 )
 def test_lists_of_answers_that_cannot_be_used(
     model: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
 ) -> None:
-    (tmp_path / "answers.txt").write_bytes(content)
-    assert finetune(model, questions, tmp_path / "run", "--answer-list", tmp_path / "answers.txt") == 1
+    listed = tmp_path / ("answers.json" if content.startswith(b"[") else "answers.txt")
+    listed.write_bytes(content)
+    assert finetune(model, questions, tmp_path / "run", "--answer-list", listed) == 1
     assert message in told(capsys)
 
 
@@ -311,6 +319,31 @@ def test_sets_of_another_kind(
     assert message in told(capsys)
 
 
+def test_what_is_scored_must_not_be_trained_on(
+    model: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in questions.read_text().splitlines()]
+    table = questions.with_name("common.jsonl")
+    table.write_text("\n".join(map(json.dumps, [*rows, {**rows[0], "split": "val"}, {**rows[-1], "split": "val"}])))
+    assert finetune(model, table, tmp_path / "run", "--val-split", "val") == 1
+    assert "1 of 2 validation examples of questions:" in (err := told(capsys))
+    assert "are trained on as well, such as row-144 ('what colour is it?'): take them out of one of the splits" in err
+    more = ("--data-root", SAMPLES / "vqav2", "--train-split", "trainval", "--val-split", "val")
+    assert run(*words(model, "vqav2", tmp_path / "run", *more)) == 1
+    assert "vqav2's trainval and val have examples in common: score on another split" in told(capsys)
+
+
+def test_the_next_command_is_about_what_was_not_trained_on(
+    model: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune(model, questions, tmp_path / "run", "--train-split", "test", "--val-part", 0.3) == 0
+    assert f"-d questions:{questions} --split train" in told(capsys)
+    whole = questions.with_name("whole.jsonl")
+    whole.write_text(questions.read_text().replace(', "split": "train"', "").replace(', "split": "test"', ""))
+    assert finetune(model, whole, tmp_path / "whole", "--train-split", "all") == 0
+    assert "next: coca eval" not in told(capsys)
+
+
 def test_a_weight_of_texts_for_statements(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = ("--generative-weight", 1)
     assert run(*words(model, "scene-entailment", tmp_path / "run", *more, task="snli-ve")) == 1
@@ -328,7 +361,7 @@ def test_questions_without_answers_teach_nothing(
     table.write_text("\n".join(map(json.dumps, rows)))
     assert finetune(model, table, tmp_path / "run") == 1
     assert "120 of 120 questions of questions:" in (err := told(capsys))
-    assert "have no answers, such as 0 ('what colour is it?'): nothing can be learnt or scored with them" in err
+    assert "have no answers, such as row-0 ('what colour is it?'): nothing can be learnt or scored with them" in err
 
 
 def test_long_questions_are_told(
@@ -370,6 +403,8 @@ generative loss, is not in the paper."""
 def test_the_papers_recipes(monkeypatch: pytest.MonkeyPatch, task: str, data: str) -> None:
     asked: list[UnderstandingRequest] = []
     monkeypatch.setattr(understanding_run, "run_understanding", lambda request, reporter: asked.append(request))
+    assert run("finetune", task, "--recipe", "paper", "--frozen", "-m", "x", "-d", data, "-o", "out") == 0
+    assert asked.pop().schedule.generative_weight == 0
     assert run("finetune", task, "--recipe", "paper", "-m", "x", "-d", data, "-o", "out") == 0
     schedule = asked[0].schedule
     assert (

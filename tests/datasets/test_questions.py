@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from coca_cli.datasets.example import Dataset, Example
+from coca_cli.datasets.held_out import choose_training_splits
 from coca_cli.datasets.questions import open_questions
 from coca_cli.errors import BadExample, CocaError, MissingFile
 from tests.datasets.sample_files import save_pictures
@@ -40,7 +41,7 @@ def test_a_table_of_questions(folder: Path) -> None:
     )
     assert first.media == (folder / "a.png",)
     assert second.media == (folder / "images/b.png",)
-    assert [first.id, second.id] == ["0", "1"]
+    assert [first.id, second.id] == ["row-0", "row-1"]
 
 
 def test_ids_types_and_splits_of_its_own(folder: Path) -> None:
@@ -54,6 +55,55 @@ def test_ids_types_and_splits_of_its_own(folder: Path) -> None:
     (only,) = read(dataset)
     assert (only.id, only.kind) == ("y", "two?")
     assert read(dataset, "train")[0].kind == "count"
+
+
+@pytest.mark.parametrize(
+    ("named", "splits"),
+    [
+        (("train", "validation"), ("validation", "train")),
+        (("Train", "Test"), ("Test", "Train")),
+        (("training", "extra", "evaluation"), ("evaluation", "extra", "training")),
+        (("dev", "train", "test-std", "val"), ("test-std", "val", "dev", "train")),
+    ],
+)
+def test_training_data_come_last_whatever_they_are_called(
+    folder: Path, named: tuple[str, ...], splits: tuple[str, ...]
+) -> None:
+    dataset = table(folder, "image,question,answer,split", *(f"a.png,why?,so,{split}" for split in named))
+    assert dataset.splits == splits
+    assert choose_training_splits(dataset, None, None).train == splits[-1]
+
+
+def test_splits_of_which_none_is_for_training(folder: Path) -> None:
+    dataset = table(folder, "image,question,answer,split", "a.png,why?,so,one", "a.png,why?,so,two")
+    with pytest.raises(
+        CocaError, match="has the splits one, two, and none is called train: name one with --train-split"
+    ):
+        choose_training_splits(dataset, None, None)
+    assert choose_training_splits(dataset, "two", None).train == "two"
+
+
+def test_answers_that_cleaning_would_wipe_out(folder: Path) -> None:
+    dataset = table(folder, "image,question,answer", "a.png,which?,A", "a.png,which?,The", "a.png,which?,?")
+    assert [example.texts for example in read(dataset)] == [("a",), ("the",), ("?",)]
+
+
+def test_numbers_and_gaps_as_pandas_writes_them(folder: Path) -> None:
+    rows = pd.DataFrame({"image": ["a.png"] * 2, "question": ["how many?"] * 2, "answer": [2.0, None]})
+    rows.to_parquet(folder / "ask.parquet")
+    with pytest.raises(BadExample, match="row 1: the question 'how many\\?' has no answer"):
+        read(open_questions(str(folder / "ask.parquet")))
+    rows[:1].to_parquet(folder / "ask.parquet")
+    assert read(open_questions(str(folder / "ask.parquet")))[0].texts == ("2",)
+    gap = table(folder, '{"image": "a.png", "question": "q", "answer": NaN, "id": 3.0}', name="ask.jsonl")
+    assert [(example.id, example.texts) for example in read(gap)] == [("3", ())]
+
+
+def test_ids_are_unique_in_each_split(folder: Path) -> None:
+    dataset = table(
+        folder, "id,image,question,answer,split", "x,a.png,q,1,train", "x,a.png,q,1,test", ",a.png,r,1,test"
+    )
+    assert [example.id for example in read(dataset)] == ["x", "row-2"]
 
 
 def test_several_answers(folder: Path) -> None:

@@ -78,7 +78,7 @@ GOOD = '{"pairID": "a", "Flickr30K_ID": "1007129816", "sentence2": "x", "gold_la
         (GOOD[:-9], "line 1 is cut off or no JSON"),
         (
             '{"pairID": "a"}',
-            "line 1 has no Flickr30K_ID: each line must have pairID, Flickr30K_ID, sentence2, gold_label",
+            "line 1 has no sentence2: each line must have pairID, sentence2, gold_label",
         ),
         (GOOD.replace('"x"', '" "'), "line 1 has no sentence2"),
         ("[1]", "line 1 has no pairID"),
@@ -94,6 +94,23 @@ def test_a_row_that_lacks_a_cell(tmp_path: Path) -> None:
     (copied(E_SNLI_VE, tmp_path) / "esnlive_test.csv").write_text("pairID,Flickr30kID,hypothesis,gold_label\na,b,,c\n")
     with pytest.raises(BadExample, match="line 2 lacks one of pairID, Flickr30kID"):
         read(E_SNLI_VE, tmp_path)
+
+
+@pytest.mark.parametrize("named", ['"Flikr30kID": "1007129816.jpg"', '"Flickr30kID": "1007129816"', '"captionID": "x"'])
+def test_releases_name_the_picture_in_several_ways(tmp_path: Path, named: str) -> None:
+    folder = copied(SNLI_VE, tmp_path)
+    record = f'{{"pairID": "1007129816.jpg#2r1c", {named}, "sentence2": "x", "gold_label": "neutral"}}'
+    (folder / "snli_ve_test.jsonl").write_text(record)
+    assert read(SNLI_VE, tmp_path)[0].media == (folder / "flickr30k-images/1007129816.jpg",)
+
+
+def test_the_folder_of_e_vil_s_repository(tmp_path: Path) -> None:
+    folder = copied(E_SNLI_VE, tmp_path)
+    (folder / "data").mkdir()
+    for file in folder.glob("*.csv"):
+        file.rename(folder / "data" / file.name)
+    folder.rename(tmp_path / "e-ViL")
+    assert len(read(E_SNLI_VE, tmp_path)) == 2
 
 
 def test_every_record_of_the_official_sample(test_data: Path, tmp_path: Path) -> None:

@@ -63,8 +63,7 @@ def test_the_parts_and_what_the_list_of_minival_makes_of_them() -> None:
     [
         ("minival.json", '[{"question_id": 42001, "img_id": "x"}, {"question_id": 73002}]'),
         ("minival.json", "[42001, 73002]"),
-        ("minival.json", '[{"image_id": 73}, 42001]'),
-        ("minival_ids.txt", "42001\n73\n"),
+        ("minival_ids.txt", "42001\n73002\n"),
     ],
 )
 def test_the_list_of_minival_has_several_forms(copy: Path, name: str, content: str) -> None:
@@ -72,6 +71,22 @@ def test_the_list_of_minival_has_several_forms(copy: Path, name: str, content: s
     (copy / name).write_text(content)
     assert [example.id for example in read(copy, "minival")] == ["42001", "73002"]
     assert [example.id for example in read(copy, "trainval")][3:] == ["42000"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("minival.json", '[{"image_id": 42}]'), ("minival.txt", "42"), ("minival.json", "[42]")]
+)
+def test_the_list_of_minival_may_name_pictures(copy: Path, name: str, content: str) -> None:
+    (copy / "minival.txt").unlink()
+    (copy / name).write_text(content)
+    assert [example.id for example in read(copy, "minival")] == ["42000", "42001"]
+
+
+@pytest.mark.parametrize("content", ["9000 42000", "42 73002", "[]", "42000 42"])
+def test_a_list_that_is_not_of_val(copy: Path, content: str) -> None:
+    (copy / "minival.txt").write_text(content)
+    with pytest.raises(BadExample, match=r"ids that val does not have, such as|is no list of minival"):
+        read(copy, "minival")
 
 
 def test_files_and_pictures_may_lie_in_the_usual_places(copy: Path) -> None:
@@ -89,10 +104,23 @@ def test_files_and_pictures_may_lie_in_the_usual_places(copy: Path) -> None:
 
 
 def test_pictures_may_have_their_names_of_2017(copy: Path) -> None:
-    (copy / "val2017").mkdir()
-    for file in (copy / "val2014").iterdir():
-        file.rename(copy / "val2017" / file.name.rpartition("_")[2])
+    for part, file in zip(("val2017", "train2017"), sorted((copy / "val2014").iterdir()), strict=True):
+        (copy / part).mkdir()  # of 2014's val most became train in 2017
+        file.rename(copy / part / file.name.rpartition("_")[2])
     assert read(copy)[0].media == (copy / "val2017/000000000042.jpg",)
+    assert read(copy)[2].media == (copy / "train2017/000000000073.jpg",)
+
+
+def test_folders_may_be_links(copy: Path, tmp_path: Path) -> None:
+    (copy / "images").mkdir()
+    (copy / "val2014").rename(tmp_path / "elsewhere")
+    (copy / "images/val2014").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(copy / "images")  # and lead in a circle
+    gone = copy / "images/val2014/COCO_val2014_000000000073.jpg"
+    gone.unlink()
+    first, _, third = read(copy)
+    assert first.media == (copy / "images/val2014/COCO_val2014_000000000042.jpg",)
+    assert third.media == (copy / "val2014/COCO_val2014_000000000073.jpg",)
 
 
 def test_a_missing_picture_keeps_its_place(copy: Path) -> None:
@@ -117,6 +145,9 @@ def test_answers_that_are_none(copy: Path, answers: Any) -> None:
 
 
 def test_files_that_are_missing(copy: Path) -> None:
+    (copy / "minival.txt").unlink()
+    with pytest.raises(MissingFile, match=r"has no minival.json, which says what of val is minival"):
+        read(copy, "minival")
     (copy / ANNOTATIONS.format("val2014")).unlink()
     with pytest.raises(
         MissingFile, match=r"questions.json, but no v2_mscoco_val2014_annotations.json with the answers"
@@ -125,9 +156,6 @@ def test_files_that_are_missing(copy: Path) -> None:
     (copy / QUESTIONS.format("val2014")).unlink()
     with pytest.raises(MissingFile, match=r"has no v2_OpenEnded_mscoco_val2014_questions\.json"):
         read(copy)
-    (copy / "minival.txt").unlink()
-    with pytest.raises(MissingFile, match=r"has no minival.json, which says what of val is minival"):
-        read(copy, "minival")
 
 
 @pytest.mark.parametrize(

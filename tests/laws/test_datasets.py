@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import sys
 from collections.abc import Iterable
 from itertools import islice
@@ -13,6 +14,7 @@ import pytest
 
 from coca_cli.datasets import DATASETS
 from coca_cli.datasets.example import Dataset, Example, Medium, Member, Pixels, Prompts, Scheme
+from coca_cli.datasets.held_out import share_examples
 from coca_cli.datasets.selection import UNDERSTANDING
 from coca_cli.errors import CocaError, MissingFile
 
@@ -23,8 +25,6 @@ FIRST = 50
 
 KEPT_BACK = {("nocaps", "test"), ("vqav2", "test-dev"), ("vqav2", "test-std")}
 """Splits whose captions or answers their makers keep, to score results on a server."""
-PARTS_OF = {"minival": "val", "trainval": "train", "test-dev": "test-std"}
-"""Splits of VQA v2 that are parts of others, or hold others."""
 
 ALL = [entry for entry in DATASETS.entries() if isinstance(entry, Dataset)]
 ON_DISK = [dataset for dataset in ALL if not dataset.built_in]
@@ -162,12 +162,20 @@ def test_no_example_is_in_two_splits(dataset: Dataset) -> None:
     seen: dict[tuple[str, str], str] = {}
     for split in dataset.splits:
         part = "protocols" if split in tested else split
-        if dataset.name == "vqav2":
-            part = PARTS_OF.get(split, split)
-            if split == "trainval":
-                continue  # by its meaning a part of two others
+        if any(split in pair for pair in dataset.overlaps):
+            continue
         for example in read_split(dataset, split):
             assert seen.setdefault(digest(example), part) == part, f"{example.id} is in {split} too"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "pair"),
+    [(d, pair) for d in ALL for pair in itertools.combinations(d.splits, 2) if d.overlaps],
+    ids=lambda part: getattr(part, "name", None) or "-".join(part),
+)
+def test_splits_overlap_where_they_say_so(dataset: Dataset, pair: tuple[str, str]) -> None:
+    one, other = ({digest(example) for example in read_split(dataset, split)} for split in pair)
+    assert bool(one & other) is share_examples(dataset, *pair)
 
 
 @pytest.mark.parametrize("dataset", ON_DISK, ids=by_name)

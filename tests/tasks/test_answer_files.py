@@ -25,6 +25,14 @@ def test_what_is_written_is_read_again(tmp_path: Path, suffix: str) -> None:
     assert read_answers(path, EXAMPLES) == SAID
 
 
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
+def test_odd_ids_and_questions_are_read_again(tmp_path: Path, suffix: str) -> None:
+    odd = [Example(name, (Path("a.jpg"),), question="a\u2028b\r\nc") for name in ("007", "7", "٣")]
+    path = tmp_path / f"said{suffix}"
+    write_answers(path, [GivenAnswer(example, "yes, \u2028 no", 0.5, None) for example in odd])
+    assert read_answers(path, odd) == dict.fromkeys(("007", "7", "٣"), "yes, \u2028 no")
+
+
 def test_the_json_is_what_the_server_of_vqa_takes(tmp_path: Path) -> None:
     write_answers(tmp_path / "said.json", GIVEN)
     rows = json.loads((tmp_path / "said.json").read_text())
@@ -48,6 +56,12 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
     path = tmp_path / "said.csv"
     path.write_text("identifier,prediction\n7,True\nx,False\n")
     assert read_answers(path, EXAMPLES) == {"7": "True", "x": "False"}
+    path.write_text("7,True\nx,False\n")
+    assert read_answers(path, EXAMPLES) == {"7": "True", "x": "False"}
+    path.write_text("7,True\n")
+    assert read_answers(path, EXAMPLES) == {"7": "True"}
+    path.write_text("7,True,maybe\n")
+    assert read_answers(path, EXAMPLES) == {}
     path = tmp_path / "said.jsonl"
     path.write_text('{"pairID": "x", "label": "neutral"}\n\n{"question_id": 7, "answer": 2}\n')
     assert read_answers(path, EXAMPLES) == {"x": "neutral", "7": "2"}

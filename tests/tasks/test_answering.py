@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from coca_cli.model.coca import CoCa
 from coca_cli.model.understanding import UnderstandingHead
 from coca_cli.tasks import answering
 from coca_cli.tasks.answering import Answered, Answerer, Outcome, answer_questions, number_pictures
+from coca_cli.tasks.classification import Ranking
 from coca_cli.world import World
 from tests.tasks.tiny import tiny_placed
 
@@ -118,6 +120,26 @@ def test_a_picture_that_cannot_be_read_takes_its_questions_with_it(tmp_path: Pat
         answer_questions(answerer(), more, Skipped(), batch_size=2, workers=0)
     with pytest.raises(BadExample, match="Stopped because of --strict"):
         answer_questions(answerer(), more, Skipped(strict=True), batch_size=2, workers=0)
+
+
+def test_what_does_not_fit_the_memory_is_answered_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples, one = asked(pictures=5), answerer()
+    whole = answer(examples, one, batch_size=5)
+    rank = Answerer._rank
+
+    def small(self: Answerer, pixels: torch.Tensor, *more: Any) -> Ranking:
+        if len(pixels) > fits:
+            raise torch.OutOfMemoryError
+        return rank(self, pixels, *more)
+
+    monkeypatch.setattr(Answerer, "_rank", small)
+    fits = 2
+    halves = answer(examples, one, batch_size=5)
+    assert torch.equal(halves.ranking.classes, whole.ranking.classes)
+    torch.testing.assert_close(halves.ranking.scores, whole.ranking.scores, atol=1e-5, rtol=0)
+    fits = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        answer(examples, one, batch_size=5)
 
 
 def test_progress_is_shown_as_pictures_come() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from coca_cli.datasets.example import Example
 from coca_cli.errors import BadExample
-from coca_cli.tasks.vqa_accuracy import AnswerList, frequent_answers, usual_answers, vqa_accuracy
+from coca_cli.tasks.vqa_accuracy import AnswerList, as_spelled, frequent_answers, usual_answers, vqa_accuracy
 
 HERE = (Path("a.jpg"),)
 
@@ -56,7 +56,22 @@ def test_the_most_frequent_answers_are_counted_cleaned_and_kept_as_most_wrote_th
     said = ["no", "t-shirt", "yes", "t-shirt", "t shirt", "yes", "yes", "yes", "the dog", "", "?"]
     found = frequent_answers(map(answered, said), 3)
     assert found.words == ("yes", "t-shirt", "no")
-    assert frequent_answers(map(answered, said), 100).words == ("yes", "t-shirt", "no", "the dog")
+    assert frequent_answers(map(answered, said), 100).words == ("yes", "t-shirt", "no", "the dog", "?")
+
+
+def test_listed_answers_are_spelled_as_most_people_do() -> None:
+    found = as_spelled(
+        AnswerList(["Yes.", "t shirt", "purple"]), map(answered, ("yes", "t-shirt", "t-shirt", "t shirt"))
+    )
+    assert found.words == ("yes", "t-shirt", "purple")
+
+
+def test_letters_are_answers() -> None:
+    letters = AnswerList(["a", "b", "the"])
+    assert letters.targets(["A"]) == {0: 1.0}
+    assert letters.knows(["The"])
+    assert not letters.knows(["c"])
+    assert vqa_accuracy("a", ["the"]) == 0
 
 
 def test_what_can_be_said_without_looking() -> None:
