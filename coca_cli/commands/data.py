@@ -29,6 +29,44 @@ def list_datasets() -> None:
     print(describe_datasets(DATASETS.entries()), end="")
 
 
+def check(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Datasets as --dataset takes them; without any, all that are there."),
+    ] = None,
+    data_root: DataRootOption = DEFAULT_DATA_ROOT,
+    quiet: QuietOption = False,
+) -> None:
+    """Look what of the datasets is on disk: examples counted, every file looked for, the official numbers beside.
+
+    Ends with 1 where something that is there is not whole, where what a dataset is evaluated on is not there, and where
+    a dataset that was named is not there at all. Example: coca data check imagenet coco --data-root /data
+    """
+    from rich.console import Console
+
+    from coca_cli.datasets import DATASETS, find_dataset
+    from coca_cli.datasets.checking import check_dataset
+    from coca_cli.datasets.example import Dataset
+    from coca_cli.progress import Reporter
+    from coca_cli.reports.data_checks import describe_checks
+
+    known = [entry for entry in DATASETS.entries() if isinstance(entry, Dataset) and not entry.built_in]
+    reporter = Reporter(quiet=quiet)
+    checks = [
+        check_dataset(
+            dataset,
+            data_root,
+            lambda examples, split, name=dataset.name: reporter.track(examples, total=None, label=f"{name} {split}"),  # type: ignore[misc]
+        )
+        for dataset in ([find_dataset(name) for name in names] if names else known)
+    ]
+    absent = [] if names else [check.dataset.name for check in checks if check.absent]
+    shown = [check for check in checks if names or not check.absent]
+    Console(highlight=False).print(describe_checks(shown, absent))
+    if not shown or not all(check.sound for check in shown):
+        raise typer.Exit(1)
+
+
 def tokenizer(
     captions: Annotated[
         str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from coca_cli.datasets.sources import find_source
 from coca_cli.media.images import read_image
 from coca_cli.model.tokenizer import load_sentencepiece
 from tests.commands.running import run
+from tests.datasets.make_samples import SAMPLES
 from tests.pictures import drawn
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -88,3 +90,45 @@ def test_the_captions_are_not_replaced_by_the_vocabulary(tmp_path: Path, capsys:
     assert model.read_text() == "mine"
     assert run(*words, "--overwrite") == 0
     assert load_sentencepiece(model, context=16)
+
+
+# --- check ---
+
+
+def test_what_is_there_and_what_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("nlvr2", "objectnet"):
+        shutil.copytree(SAMPLES / name, tmp_path, dirs_exist_ok=True)
+    assert run("data", "check", "--data-root", tmp_path) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "nlvr2 dev 3 6,982 0 incomplete" in out
+    assert "nlvr2 dev: its files list 3 examples, not 6,982. Fetch it again, or what is missing of it" in out
+    assert "objectnet test 4" in out
+    assert "Not there: cifar10, cifar100, coco," in out
+    assert run("data", "check", "objectnet", "--data-root", tmp_path) == 0
+    assert "Not there" not in capsys.readouterr().out
+
+
+def test_a_set_that_was_named_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "check", "imagenet", "--data-root", tmp_path) == 1
+    out = capsys.readouterr().out
+    assert "imagenet/val/WNID/*.JPEG" in out
+    assert run("data", "check", "--data-root", tmp_path) == 1
+    assert "coca data list says which files they need" in " ".join(capsys.readouterr().out.split())
+    assert run("data", "check", "imagenett", "--data-root", tmp_path) == 1
+    assert "Did you mean imagenet or" in capsys.readouterr().err
+
+
+def test_missing_and_damaged_files_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(SAMPLES / "nlvr2", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "nlvr2/images/dev/dev-850-0-img1.png").unlink()
+    (tmp_path / "nlvr2/test1.json").write_text("{")
+    assert run("data", "check", "nlvr2", "--data-root", tmp_path) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "2 of 3 lack a file, such as" in out
+    assert "nlvr2 test-p: " in out
+    assert "damaged" in out
+
+
+def test_a_folder_of_ones_own_is_checked_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "check", f"folder:{SAMPLES / 'folder'}", "--data-root", tmp_path) == 0
+    assert "complete" in capsys.readouterr().out
