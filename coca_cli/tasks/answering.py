@@ -148,7 +148,7 @@ def answer_questions(
     Raises:
         BadExample: In strict mode at the first unreadable picture; otherwise when more than 5 % are unreadable.
     """
-    groups = _group(examples)
+    groups = group_examples(examples)
     size = max(1, batch_size // answerer.pictures)
     batches = [groups[start : start + size] for start in range(0, len(groups), size)][world.rank :: world.size]
 
@@ -191,7 +191,7 @@ def answer_questions(
     return Answered([examples[row] for row in order], Ranking(classes, torch.tensor([found[row][1] for row in order])))
 
 
-def _group(examples: Sequence[Example]) -> list[Group]:
+def group_examples(examples: Sequence[Example]) -> list[Group]:
     """The examples by their pictures, in order of first appearance."""
     groups: list[Group] = []
     last: dict[tuple[Medium, ...], Group] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ from coca_cli.media.images import ImageSettings, fit_image, read_image
 from coca_cli.media.video import Sampling, read_frames
 from coca_cli.training.rand_augment import NO_RAND_AUGMENT, RandAugmentStrength, rand_augment
 
-View = Callable[[Example, np.random.Generator], NDArray[np.uint8]]
-"""An example and its random numbers -> its pixels. Raises BadExample."""
+View = Callable[[Example, np.random.Generator], NDArray[Any]]
+"""An example and its random numbers -> its pixels, or what stands for them. Raises BadExample."""
 ASPECT = (3 / 4, 4 / 3)
 TRIES = 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ NO_WORD_DROPOUT = WordDropout()
 
 class _Row(NamedTuple):
     draw: Draw
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[Any]
     unreadable: dict[str, str]
     hidden: NDArray[np.bool_]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +21,9 @@ from coca_cli.model.understanding import Understanding, encode_questions
 from coca_cli.model.understanding_folder import UnderstandingDescription, describe_understanding, save_understanding
 from coca_cli.model.weights import hash_weights
 from coca_cli.progress import Reporter
-from coca_cli.tasks.answering import Answerer, answer_questions
+from coca_cli.tasks.answering import Answerer, Outcome, answer_questions
 from coca_cli.tasks.understanding_scores import rate_answers, statement_scores, usual_accuracy
-from coca_cli.training.augment import Augmentation
+from coca_cli.training.augment import Augmentation, View
 from coca_cli.training.batches import TrainingBatch, training_batches
 from coca_cli.training.finetune_setup import (
     StartingModel,
@@ -33,6 +33,7 @@ from coca_cli.training.finetune_setup import (
     settle_schedule,
     weights_below,
 )
+from coca_cli.training.kept_reads import fit_budget, keep_reads
 from coca_cli.training.loop import Execution
 from coca_cli.training.metrics_log import check_extras
 from coca_cli.training.mixture import mix_task
@@ -196,12 +197,38 @@ class UnderstandingCourse:
         )
 
     def batches(self) -> Generator[TrainingBatch, None, None]:
-        """This process's examples."""
+        """This process's examples: their pictures or, where nothing below the head changes, what was made of them."""
         request, image = self.request, self.prepared.model.coca.config.image
         augmentation = Augmentation(min_area=1.0, rand_augment=request.rand_augment)
         view = augmentation.pictures_view(image, request.dataset.border)
+        if self.work.frozen and not augmentation.changes and self.execution.world.size == 1:
+            view = self._kept_view(view)
         size, world = self.schedule.batch_size, self.execution.world
         return training_batches(self.mixture, view, batch_size=size, workers=request.workers, world=world)
+
+    def _kept_view(self, otherwise: View) -> View:
+        """A look at what the frozen model makes of the examples, if that fits the memory."""
+        prepared, model = self.prepared, self.prepared.model
+        tokenizer, examples = prepared.start.tokenizer, prepared.data.train
+        if not fit_budget(model, tokenizer, examples):
+            return otherwise
+
+        def track(stream: Iterable[Outcome]) -> Iterable[Outcome]:
+            return self.reporter.track(
+                stream, total=len(examples), label="frozen model", size=lambda outcome: len(outcome[0].rows)
+            )
+
+        kept = keep_reads(
+            model,
+            tokenizer,
+            examples,
+            mixed=self.schedule.precision == "bf16",
+            batch_size=self.schedule.batch_size,
+            workers=self.request.workers,
+            border=self.request.dataset.border,
+            track=track,
+        )
+        return kept.view
 
     def score(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
         """Accuracy on the validation examples, and consistency where statements come with several pairs."""

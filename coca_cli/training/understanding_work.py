@@ -71,8 +71,13 @@ class UnderstandingObjective(nn.Module):
         self.mixed = mixed
 
     def forward(self, pixels: Tensor, questions: Questions, targets: Tensor) -> AnswerLoss:
-        """Pixels (B, P, 3, size, size) uint8, questions, and classes (B,) or accuracies (B, C) -> what they cost."""
+        """Pixels (B, P, 3, size, size) uint8, questions, and classes (B,) or accuracies (B, C) -> what they cost.
+
+        In place of pixels also what the frozen decoder read, (B, P, T, W) in fp32.
+        """
         model, coca = self.model, self.model.coca
+        if pixels.dtype == torch.float32:
+            return self._cost(pixels, questions, targets, pixels.new_zeros(()))
         mixed = torch.autocast(pixels.device.type, torch.bfloat16) if self.mixed else nullcontext()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen), mixed:
             seen = model.encode(normalise(pixels.flatten(0, 1), coca.config.image))
@@ -83,7 +88,10 @@ class UnderstandingObjective(nn.Module):
                 following = questions.tokens[:, 1:].flatten()[rows]
                 written = read[:, 0, :-1].flatten(0, 1)[rows]
                 caption = summed_caption_loss(written, coca.decoder.to_vocab.weight, following, coca.pad_id)
-        logits = model.head(read, questions.lengths)
+        return self._cost(read, questions, targets, caption)
+
+    def _cost(self, read: Tensor, questions: Questions, targets: Tensor, caption: Tensor) -> AnswerLoss:
+        logits = self.model.head(read, questions.lengths)
         if self.exclusive:
             loss = F.cross_entropy(logits, targets)
             right = (logits.detach().argmax(dim=1) == targets).sum()
@@ -176,6 +184,8 @@ class UnderstandingWork:
         return targets
 
     def _operations(self, batch: TrainingBatch, questions: list[Questions]) -> float:
+        if batch.pixels.dtype == torch.float32:  # the model has done its part before
+            return 0.0
         pictures = batch.pixels.shape[0] * batch.pixels.shape[1]
         words = sum(part.tokens.numel() for part in questions) * batch.pixels.shape[1]
         return self.cost.of(pictures, words) / (BACKWARD if self.frozen else 1)

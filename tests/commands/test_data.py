@@ -16,7 +16,6 @@ from tests.datasets.make_samples import SAMPLES
 from tests.pictures import drawn
 
 
-
 def test_list_names_every_dataset_and_its_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("data", "list") == 0
     out = capsys.readouterr().out

@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from coca_cli.model.checkpoint import load, load_folder
+from coca_cli.model.understanding import Understanding
 from coca_cli.model.understanding_folder import load_understanding
-from coca_cli.training import training_run, understanding_run
+from coca_cli.training import kept_reads, training_run, understanding_run
 from coca_cli.training.batches import Position
 from coca_cli.training.loop import StepReport
 from coca_cli.training.understanding_request import UnderstandingRequest
@@ -161,6 +162,43 @@ def test_frozen_leaves_the_model_as_it_is(model: Path, questions: Path, tmp_path
     assert load_understanding(tmp_path / "run").described.checkpoint == load(str(model)).checkpoint
     assert finetune(model, questions, tmp_path / "still", "--learning-rate", 0, "--generative-weight", 0) == 0
     assert all(torch.equal(weights(tmp_path / "still")[name], weight) for name, weight in weights(model).items())
+
+
+@pytest.mark.parametrize("task", ["vqa", "nlvr2"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_frozen_model_is_asked_once_and_the_head_learns_the_same(
+    model: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, precision: str
+) -> None:
+    asked: list[int] = []
+    encode = Understanding.encode
+    monkeypatch.setattr(Understanding, "encode", lambda self, images: asked.append(len(images)) or encode(self, images))
+    data = f"questions:{questions}" if task == "vqa" else "nlvr2"
+    root = tmp_path if task == "vqa" else save_pairs(tmp_path / "data")
+    more = ("--frozen", "--head-learning-rate", 1e-3, "--precision", precision, "--data-root", root, "--steps", 12)
+    assert run(*words(model, data, tmp_path / "kept", *more, task=task)) == 0
+    kept = sum(asked)
+    asked.clear()
+    monkeypatch.setattr(kept_reads, "BUDGET", 0)
+    assert run(*words(model, data, tmp_path / "live", *more, task=task)) == 0
+    assert kept < sum(asked)
+    assert losses(tmp_path / "kept") == pytest.approx(
+        losses(tmp_path / "live"), abs=1e-5 if precision == "fp32" else 2e-2
+    )
+    if precision == "fp32":
+        assert_close(tmp_path / "kept", tmp_path / "live", 1e-4)
+
+
+def test_what_a_frozen_model_cannot_see_is_replaced_and_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = save_questions(tmp_path / "data")
+    (table.parent / "images/train-red-03.png").write_bytes(b"no picture")
+    more = ("--frozen", "--val-split", "test", "--steps", 15)
+    assert finetune(model, table, tmp_path / "kept", *more) == 0
+    monkeypatch.setattr(kept_reads, "BUDGET", 0)
+    assert finetune(model, table, tmp_path / "live", *more) == 0
+    assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "live"), abs=1e-5)
+    assert "train-red-03.png" in (tmp_path / "kept/run.json").read_text()
 
 
 def test_pictures_are_seen_whole_and_at_another_size(model: Path, questions: Path, tmp_path: Path) -> None:
