@@ -155,6 +155,7 @@ def understanding(
     from coca_cli.datasets.held_out import share_examples
     from coca_cli.model.understanding_folder import load_understanding
     from coca_cli.progress import Reporter
+    from coca_cli.training.augment import Augmentation
     from coca_cli.training.rand_augment import RandAugmentStrength
     from coca_cli.training.understanding_request import UnderstandingRequest, UnderstandingSchedule
     from coca_cli.training.understanding_run import run_understanding
@@ -193,7 +194,9 @@ def understanding(
         ),
         epochs=check_length(ctx, steps, epochs),
         freeze=freeze or (),
-        rand_augment=RandAugmentStrength(*parse_rand_augment(rand_augment), keep_colours=True),
+        augmentation=Augmentation(
+            min_area=1.0, rand_augment=RandAugmentStrength(*parse_rand_augment(rand_augment)), keep_colours=True
+        ),
         output=output,
         accumulate=accumulate,
         parallel=parallel,

@@ -31,12 +31,14 @@ class Augmentation:
         flip: Mirror half of the pictures (wrong where captions speak of left and right).
         turn: Turn each picture by a random number of quarter turns (for views from above, which have no top).
         rand_augment: Random operations afterwards.
+        keep_colours: None of them that change hues.
     """
 
     min_area: float = 0.9
     flip: bool = False
     turn: bool = False
     rand_augment: RandAugmentStrength = NO_RAND_AUGMENT
+    keep_colours: bool = False
 
     @property
     def changes(self) -> bool:
@@ -58,7 +60,9 @@ class Augmentation:
         pixels = pixels[:, :, ::-1] if mirrored else pixels
         if not self.rand_augment.operations:
             return pixels
-        changed = rand_augment(Image.fromarray(pixels.transpose(1, 2, 0)), self.rand_augment, random)
+        changed = rand_augment(
+            Image.fromarray(pixels.transpose(1, 2, 0)), self.rand_augment, random, keep_colours=self.keep_colours
+        )
         return np.asarray(changed).transpose(2, 0, 1)
 
     def view(self, settings: ImageSettings, border: int = 0) -> View:

@@ -33,8 +33,7 @@ def parallelise(
         CocaError: fsdp without torchrun.
     """
     if how is Parallel.fsdp:
-        if not dist.is_initialized():
-            raise CocaError("--parallel fsdp shares the model among processes: start them with torchrun")
+        check_parallel(how)
         mesh = init_device_mesh(device.type, (world.size,))
         for layer in layers:
             fully_shard(layer, mesh=mesh)
@@ -44,6 +43,16 @@ def parallelise(
         return objective
     devices = [device.index] if device.type == "cuda" else None
     return DistributedDataParallel(objective, device_ids=devices, gradient_as_bucket_view=True)
+
+
+def check_parallel(how: Parallel) -> None:
+    """See that there are processes to share the model among.
+
+    Raises:
+        CocaError: fsdp without torchrun.
+    """
+    if how is Parallel.fsdp and not dist.is_initialized():
+        raise CocaError("--parallel fsdp shares the model among processes: start them with torchrun")
 
 
 def whole_parameters(model: nn.Module) -> list[nn.Parameter]:

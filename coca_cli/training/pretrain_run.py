@@ -15,7 +15,7 @@ from coca_cli.model.placement import Placed, choose_device
 from coca_cli.progress import Reporter
 from coca_cli.training.batches import NO_WORD_DROPOUT, TrainingBatch, WordDropout, training_batches
 from coca_cli.training.checkpoints import TrainingState
-from coca_cli.training.distributed import parallelise
+from coca_cli.training.distributed import check_parallel, parallelise
 from coca_cli.training.dry_run import describe_plan
 from coca_cli.training.ema import Ema
 from coca_cli.training.evaluations import EvaluationSet, open_sets, score
@@ -75,6 +75,9 @@ def plan_pretrain(request: PretrainRequest) -> str:
     device = local_device(choose_device(request.device))
     with joined_world(device) as world:
         check_run(request, request.recipe.batch_size, world)
+        check_extras(request.logs)
+        check_parallel(request.parallel)
+        starting_point(request, world)
         prepared = prepare(request, device, shapes_alone=True)
         _sets(request)
         aside = f"{_left_aside(request)}\n\n" if request.left_aside else ""

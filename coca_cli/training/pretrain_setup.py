@@ -235,6 +235,7 @@ def settings_of(request: PretrainRequest, prepared: Prepared) -> dict[str, Any]:
         "keep": {str(path): _digest([path]) for path in request.keep},
         "pictures": prepared.mixture.size,
         "limit": request.limit,
+        "texts": [None if feed.source.streams else _hash_texts(feed.examples) for feed in prepared.mixture.feeds],
         "init": request.model or (str(request.init) if request.init else None),
         "pretrained": request.pretrained,
         "freeze": list(request.freeze),
@@ -244,6 +245,14 @@ def settings_of(request: PretrainRequest, prepared: Prepared) -> dict[str, Any]:
         "words": None if request.init or request.model else _words_wanted(request, _new_config(request)),
         "tokenizer": _tokenizer_digest(prepared.tokenizer),
     }
+
+
+def _hash_texts(examples: Sequence[Example]) -> str:
+    """Of ids and texts: a file of the same name and size can have been corrected."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(repr((example.id, example.texts)).encode(errors="backslashreplace"))
+    return digest.hexdigest()[:16]
 
 
 def _tokenizer_digest(tokenizer: TrainedTokenizer) -> str:

@@ -24,18 +24,18 @@ class RandAugmentStrength(NamedTuple):
     Attributes:
         operations: One after the other on each picture; 0 does nothing.
         magnitude: From 0 to 30.
-        keep_colours: Leave out what changes hues, for pictures that colours are asked about.
     """
 
     operations: int = 0
     magnitude: int = 0
-    keep_colours: bool = False
 
 
 NO_RAND_AUGMENT = RandAugmentStrength()
 
 
-def rand_augment(picture: Image.Image, strength: RandAugmentStrength, random: np.random.Generator) -> Image.Image:
+def rand_augment(
+    picture: Image.Image, strength: RandAugmentStrength, random: np.random.Generator, *, keep_colours: bool = False
+) -> Image.Image:
     """The picture after operations that are drawn anew for it.
 
     torchvision's own transform draws from torch's one generator, which threads would share, so here the draws come from
@@ -45,9 +45,10 @@ def rand_augment(picture: Image.Image, strength: RandAugmentStrength, random: np
         picture: RGB.
         strength: How much is done.
         random: Decides what.
+        keep_colours: Leave out what changes hues, for pictures that colours are asked about.
     """
     space = _SPACES._augmentation_space(BINS, (picture.height, picture.width))
-    names = [name for name in space if not (strength.keep_colours and name in CHANGES_HUES)]
+    names = [name for name in space if not (keep_colours and name in CHANGES_HUES)]
     for _ in range(strength.operations):
         name = names[int(random.integers(len(names)))]
         magnitudes, signed = space[name]

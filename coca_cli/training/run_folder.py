@@ -19,6 +19,8 @@ from coca_cli.training.run_request import RunRequest
 BEST = "best"
 UNSET = (None, False, 0, [0, 0])
 """Values of settings that do nothing: a run that is older than the setting had them."""
+NOT_ALWAYS_KEPT = ("texts",)
+"""What older runs did not write down, though they had it."""
 
 
 def find_start(request: RunRequest) -> Path | None:
@@ -94,6 +96,6 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "
         one, other = was.get(key), now.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
             found += _differences(one, other, f"{prefix}{key}.")
-        elif one != other and not (key not in was and other in UNSET):
+        elif one != other and not (key not in was and (other in UNSET or key in NOT_ALWAYS_KEPT)):
             found.append(f"{prefix}{key} was {one}, is {other}")
     return found

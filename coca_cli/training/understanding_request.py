@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coca_cli.datasets.example import Dataset
+from coca_cli.training.augment import Augmentation
 from coca_cli.training.finetune_setup import HeadSchedule
-from coca_cli.training.rand_augment import NO_RAND_AUGMENT, RandAugmentStrength
 from coca_cli.training.run_request import RunRequest
 
 
@@ -42,7 +42,7 @@ class UnderstandingRequest(RunRequest):
         schedule: The numbers.
         epochs: Passes over the data, in place of the schedule's steps.
         freeze: Parameters of the model that stay as they are.
-        rand_augment: What is done to pictures.
+        augmentation: What is done to pictures.
     """
 
     dataset: Dataset
@@ -59,4 +59,4 @@ class UnderstandingRequest(RunRequest):
     schedule: UnderstandingSchedule
     epochs: float | None = None
     freeze: Sequence[str] = ()
-    rand_augment: RandAugmentStrength = NO_RAND_AUGMENT
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(min_area=1.0, keep_colours=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from coca_cli.model.weights import hash_weights
 from coca_cli.progress import Reporter
 from coca_cli.tasks.answering import Answerer, Outcome, answer_questions
 from coca_cli.tasks.understanding_scores import rate_answers, statement_scores, usual_accuracy
-from coca_cli.training.augment import Augmentation, View
+from coca_cli.training.augment import View
 from coca_cli.training.batches import TrainingBatch, training_batches
 from coca_cli.training.finetune_setup import (
     StartingModel,
@@ -143,7 +143,7 @@ def settings_of(request: UnderstandingRequest, prepared: Prepared) -> dict[str, 
         "frozen": request.frozen,
         "freeze": list(request.freeze),
         "recipe": prepared.schedule.to_dict(),
-        "rand_augment": list(request.rand_augment),
+        "augmentation": asdict(request.augmentation),
     }
 
 
@@ -199,7 +199,7 @@ class UnderstandingCourse:
     def batches(self) -> Generator[TrainingBatch, None, None]:
         """This process's examples: their pictures or, where nothing below the head changes, what was made of them."""
         request, image = self.request, self.prepared.model.coca.config.image
-        augmentation = Augmentation(min_area=1.0, rand_augment=request.rand_augment)
+        augmentation = request.augmentation
         view = augmentation.pictures_view(image, request.dataset.border)
         if self.work.frozen and not augmentation.changes and self.execution.world.size == 1:
             view = self._kept_view(view)

@@ -135,7 +135,7 @@ def test_entailment(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     )
     assert run(*asked) == 0
     assert load_understanding(tmp_path / "run").described.answers == ("entailment", "neutral", "contradiction")
-    assert settings_of(tmp_path / "run")["rand_augment"] == [1, 10, True]
+    assert settings_of(tmp_path / "run")["augmentation"]["rand_augment"] == [1, 10]
     assert run("eval", "understanding", "-m", tmp_path / "run", "-d", "snli-ve", "--data-root", data) == 0
     assert "consistency" not in capsys.readouterr().out
 
@@ -450,11 +450,11 @@ def test_the_papers_recipes(monkeypatch: pytest.MonkeyPatch, task: str, data: st
         schedule.batch_size,
         schedule.learning_rate,
         schedule.head_learning_rate,
-        tuple(asked[0].rand_augment)[:2],
+        tuple(asked[0].augmentation.rand_augment),
         schedule.generative_weight,
     ) == PAPER[task]
     assert round(schedule.warmup * schedule.steps) == 1000
     assert (schedule.weight_decay, schedule.clip, schedule.ema) == (0.1, 1.0, 0.0)
     assert (schedule.optimizer, schedule.decay) == ("adafactor", "cosine")
-    assert asked[0].rand_augment.keep_colours
+    assert asked[0].augmentation.keep_colours
     assert asked[0].answers == 3129

@@ -13,6 +13,7 @@ from torchvision.transforms import RandAugment, autoaugment
 from coca_cli.datasets.example import Example, Pixels
 from coca_cli.media.images import ImageSettings
 from coca_cli.media.video import Sampling
+from coca_cli.training import rand_augment as module
 from coca_cli.training.augment import Augmentation
 from coca_cli.training.rand_augment import RandAugmentStrength, rand_augment
 from tests.photographs import photograph
@@ -99,3 +100,22 @@ def test_an_augmentation_that_changes_nothing_sees_clips_as_evaluation_does(pict
     view = Augmentation(min_area=1.0).clip_view(SETTINGS, Sampling(frames=2))
     expected = read_frames(clip.media[0], SETTINGS, Sampling(frames=2))
     assert np.array_equal(view(clip, np.random.default_rng(0)), expected)
+
+
+def test_hues_stay_where_colours_are_asked_about(picture: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: set[str] = set()
+    apply = module._apply_op
+    monkeypatch.setattr(module, "_apply_op", lambda *args, **named: done.add(args[1]) or apply(*args, **named))
+    for seed in range(200):
+        rand_augment(picture, RandAugmentStrength(1, 10), np.random.default_rng(seed), keep_colours=True)
+    geometry = {"Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"}
+    assert done == geometry | {"Brightness", "Contrast", "Sharpness"}
+    done.clear()
+    for seed in range(200):
+        rand_augment(picture, RandAugmentStrength(1, 10), np.random.default_rng(seed))
+    assert done >= set(module.CHANGES_HUES)
+    colour = Image.new("RGB", (16, 16), (200, 40, 60))
+    hue = colour.convert("HSV").getpixel((8, 8))[0]  # type: ignore[index]
+    for seed in range(100):
+        kept = rand_augment(colour, RandAugmentStrength(1, 10), np.random.default_rng(seed), keep_colours=True)
+        assert abs(kept.convert("HSV").getpixel((8, 8))[0] - hue) <= 2  # type: ignore[index]
