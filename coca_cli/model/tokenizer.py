@@ -71,11 +71,9 @@ def pad_ids(rows: Sequence[Sequence[int]], *, bos: int, eos: int, pad: int, cont
     Returns:
         (B, context) int64.
     """
-    out = torch.full((len(rows), context), pad, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids = [bos, *row[: context - 2], eos]
-        out[i, : len(ids)] = torch.tensor(ids)
-    return out
+    whole = ([bos, *row[: context - 2], eos] for row in rows)
+    padded = [ids + [pad] * (context - len(ids)) for ids in whole]
+    return torch.tensor(padded, dtype=torch.long).view(len(padded), context)
 
 
 def words_before_end(ids: Sequence[int], *, bos: int, eos: int, pad: int) -> list[int]:

@@ -52,12 +52,15 @@ def encode_questions(
     tokens = tokenizer.encode(questions)
     lengths = text_lengths(tokens, pad_id) - 1  # without the end
     if answers is not None:
-        context = tokens.shape[1]
         ends = tokenizer.encode(answers)
-        for row, (length, size) in enumerate(zip(lengths.tolist(), text_lengths(ends, pad_id).tolist(), strict=True)):
-            if answers[row]:
-                joined = torch.cat([tokens[row, :length], ends[row, 1:size]])[:context]
-                tokens[row, : len(joined)] = joined
+        sizes, context = text_lengths(ends, pad_id).tolist(), tokens.shape[1]
+        joined = []
+        for whole, length, end, size, answer in zip(
+            tokens.tolist(), lengths.tolist(), ends.tolist(), sizes, answers, strict=True
+        ):
+            ids = [*whole[:length], *end[1:size]][:context] if answer else whole
+            joined.append(ids + [pad_id] * (context - len(ids)))
+        tokens = torch.tensor(joined, dtype=torch.long)
     longest = int(text_lengths(tokens, pad_id).max())
     return Questions(tokens[:, :longest], lengths)
 
