@@ -164,8 +164,7 @@ def test_frozen_leaves_the_model_as_it_is(model: Path, questions: Path, tmp_path
     assert all(torch.equal(weights(tmp_path / "still")[name], weight) for name, weight in weights(model).items())
 
 
-@pytest.mark.parametrize("task", ["vqa", "nlvr2"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("task", "precision"), [("vqa", "fp32"), ("nlvr2", "bf16")])
 def test_a_frozen_model_is_asked_once_and_the_head_learns_the_same(
     model: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, precision: str
 ) -> None:
@@ -233,7 +232,8 @@ def test_parts_give_the_course_of_the_whole_batch(model: Path, questions: Path, 
     assert losses(tmp_path / "twice") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
 
 
-@pytest.mark.parametrize("parallel", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_have_the_course_of_one(model: Path, questions: Path, tmp_path: Path, parallel: str) -> None:
     more = ("--learning-rate", 1e-4, "--rand-augment", "1,10")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "coca_cli"]
