@@ -180,15 +180,27 @@ def answer_questions(
             ranking = answerer.rank(torch.from_numpy(np.stack(pixels)), questions, about)
             answers = zip(ranking.classes.tolist(), ranking.scores.tolist(), strict=True)
             found.update(zip(rows, answers, strict=True))
-    for others, reasons in gather_all((found, unreadable), world):
-        found |= others
-        for row, reason in reasons.items():
-            skipped.reasons[examples[row].id] = reason
-    skipped.seen = len(examples)
-    skipped.check(final=True)
+    found = _gather(examples, found, unreadable, skipped, world)
     order = sorted(found)
     classes = torch.tensor([found[row][0] for row in order], dtype=torch.int64)
     return Answered([examples[row] for row in order], Ranking(classes, torch.tensor([found[row][1] for row in order])))
+
+
+def _gather(
+    examples: Sequence[Example],
+    found: dict[int, tuple[list[int], list[float]]],
+    unreadable: dict[int, str],
+    skipped: Skipped,
+    world: World,
+) -> dict[int, tuple[list[int], list[float]]]:
+    """What all processes found, by row; what none of them could read is noted."""
+    together: dict[int, tuple[list[int], list[float]]] = {}
+    for part, reasons in gather_all((found, unreadable), world):
+        together |= part
+        skipped.reasons |= {examples[row].id: reason for row, reason in reasons.items()}
+    skipped.seen = len(examples)
+    skipped.check(final=True)
+    return together
 
 
 def group_examples(examples: Sequence[Example]) -> list[Group]:

@@ -258,9 +258,7 @@ def run_understanding(
     )
     path = None
     if placed is not None:
-        names = (dataset.name, evaluation.split, origin.name, origin.checkpoint, settings_hash(settings))
-        plain = "-".join(re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:] for name in names)  # names may be paths
-        path = request.save or store.folder / ANSWERS_FOLDER / f"{plain}.json"
+        path = request.save or store.folder / ANSWERS_FOLDER / _file_name(evaluation)
         write_answers(path, answers)
     if request.show is not None and answers:
         show_answers(request.show, answers, dataset.answers)
@@ -273,6 +271,14 @@ def run_understanding(
     told = {"most frequent training answers reach": round(100 * usual, 2)} if usual is not None else {}
     rows = evaluation.record(store, scores.values, scores.counts, skipped.reasons, told)
     return UnderstandingScored(rows, path, usual, answers)
+
+
+def _file_name(evaluation: Evaluation) -> str:
+    """Of the answers of an evaluation: another one for each set, split, model and settings."""
+    origin = evaluation.origin
+    told = (evaluation.dataset.name, evaluation.split, origin.name, origin.checkpoint)
+    names = (*told, settings_hash(evaluation.settings))
+    return "-".join(re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII)[-60:] for name in names) + ".json"  # may be paths
 
 
 def _fill_in(
