@@ -183,7 +183,13 @@ def test_the_defaults(finetune: Finetune, model: Path, table: Path, tmp_path: Pa
         "mask_equal_texts": False,
         "seed": 0,
     }
-    assert settings["augmentation"] == {"min_area": 1.0, "flip": False, "turn": False, "rand_augment": [0, 0]}
+    assert settings["augmentation"] == {
+        "min_area": 1.0,
+        "flip": False,
+        "turn": False,
+        "rand_augment": [0, 0],
+        "keep_colours": False,
+    }
     assert (settings["init"], settings["pretrained"], settings["data"]) == (str(model), None, {str(table): 1.0})
 
 

@@ -217,4 +217,10 @@ def test_the_run_file_names_the_augmentation(model: Path, pictures: Path, tmp_pa
     assert probe(model, f"folder:{pictures}", tmp_path, "--steps", 2, "--rand-augment", "1,7", "--min-crop", 0.5) == 0
     (run_file,) = (tmp_path / "results/runs").glob("*.json")
     augmentation = json.loads(run_file.read_text())["settings"]["augmentation"]
-    assert augmentation == {"min_area": 0.5, "flip": False, "turn": False, "rand_augment": [1, 7]}
+    assert augmentation == {
+        "min_area": 0.5,
+        "flip": False,
+        "turn": False,
+        "rand_augment": [1, 7],
+        "keep_colours": False,
+    }
