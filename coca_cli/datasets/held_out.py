@@ -154,10 +154,10 @@ def hold_out_pictures(examples: Sequence[Example], part: float, seed: int) -> tu
     """
     groups = _clusters(examples)
     wanted, held = part * len(examples), set[int]()
+    most = max(wanted, len(examples) / 2)  # a set of pictures that most is asked about stays in training
     for place in np.random.default_rng(seed).permutation(len(groups)).tolist():
-        if len(held) >= wanted or len(held) + len(groups[place]) == len(examples):
-            break
-        held.update(groups[place])
+        if len(held) < wanted and len(held) + len(groups[place]) <= most:
+            held.update(groups[place])
     return [row for row in range(len(examples)) if row not in held], sorted(held)
 
 

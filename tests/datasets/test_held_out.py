@@ -94,5 +94,7 @@ def test_scenes_are_not_in_both_parts() -> None:
 def test_something_is_left_to_train_on() -> None:
     assert hold_out_pictures([asked(0, "a"), asked(1, "b")], 0.9, 0)[0] != []
     assert hold_out_pictures([asked(0, "a"), asked(1, "a")], 0.5, 0) == ([0, 1], [])
+    popular = [asked(0, "b"), *(asked(number, "a") for number in range(1, 20))]
+    assert all(hold_out_pictures(popular, 0.1, seed)[1] == [0] for seed in range(5))
     chained = [asked(number, f"{number}", f"{number + 1}") for number in range(5)]
     assert hold_out_pictures(chained, 0.5, 0) == ([0, 1, 2, 3, 4], [])
