@@ -25,6 +25,7 @@ from coca_cli.commands import (
     pretrain,
     probe,
     report,
+    suite,
 )
 from coca_cli.errors import CocaError
 
@@ -42,6 +43,7 @@ eval_app = typer.Typer(help="Score a model on a benchmark.", no_args_is_help=Tru
 data_app = typer.Typer(help="Datasets: what exists, and what is made from them.", no_args_is_help=True)
 cache_app = typer.Typer(help="What earlier runs left for later ones: list, clear.", no_args_is_help=True)
 finetune_app = typer.Typer(help="Train a model for one task.", no_args_is_help=True)
+suite_app = typer.Typer(help="Many benchmarks and models in one run that goes on after a stop.", no_args_is_help=True)
 models_app = typer.Typer(help="Presets and checkpoints: list, look at, convert, mix.", no_args_is_help=True)
 
 app.command("demo")(demo.demo)
@@ -63,6 +65,10 @@ app.command("probe", no_args_is_help=True)(probe.probe)
 app.command("caption", no_args_is_help=True)(caption.caption)
 app.command("embed", no_args_is_help=True)(embed.embed)
 app.command("report")(report.report)
+app.add_typer(suite_app, name="suite")
+suite_app.command("run", no_args_is_help=True)(suite.run)
+suite_app.command("list")(suite.list_suites)
+suite_app.command("show", no_args_is_help=True)(suite.show)
 app.add_typer(data_app, name="data")
 data_app.command("list")(data.list_datasets)
 data_app.command("check")(data.check)

@@ -23,6 +23,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("tasks",),
     ("training", "reports"),
+    ("suites",),
     ("commands",),
     ("cli",),
     ("__main__",),
