@@ -91,6 +91,7 @@ class Run:
         versions: As `installed_versions` gives them.
         seconds: How long the run took.
         when: As in its rows.
+        model_folder: Where the model lies, if it is a folder.
     """
 
     task: str
@@ -102,6 +103,7 @@ class Run:
     versions: Mapping[str, str]
     seconds: float
     when: str
+    model_folder: str = ""
 
 
 def utc_now() -> str:

@@ -9,12 +9,13 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from coca_cli.details import Details, RunDetails, write_details
 from coca_cli.errors import CocaError
 from coca_cli.files import written_whole
 from coca_cli.results import KINDS, Result, Run, parse_row, plain_data, settings_hash, to_record
@@ -26,11 +27,30 @@ PROBE_BYTES = 64 * 1024
 """What is written and removed to see that a folder can be written: more than the rows of any one run."""
 
 
+class RunFile(NamedTuple):
+    """A run as the store keeps it.
+
+    Attributes:
+        path: Its file.
+        document: What stands in it: task, dataset, model, command, settings, versions, rows, skipped.
+    """
+
+    path: Path
+    document: dict[str, Any]
+
+    def made(self, row: Result) -> bool:
+        """Whether the row is this run's; run files of early versions do not name the model."""
+        told = self.document
+        same = (told.get("task"), told.get("dataset"), told.get("settings_hash"), told.get("when"))
+        model = (told.get("model", row.model), told.get("checkpoint", row.checkpoint))
+        return same == (row.task, row.dataset, row.settings, row.when) and model == (row.model, row.checkpoint)
+
+
 class Store:
     """A folder that keeps every result: rows are only ever added.
 
-    `results.jsonl` holds one row a line, `runs/` one file per run, and `results.csv` the same rows for spreadsheets,
-    written anew each time. Many processes may save at once.
+    `results.jsonl` holds one row a line, `runs/` one file per run, `details/` what runs keep of single examples, and
+    `results.csv` the same rows for spreadsheets, written anew each time. Many processes may save at once.
 
     Args:
         folder: Made when it is needed.
@@ -42,6 +62,7 @@ class Store:
         self.rows_path = self.folder / "results.jsonl"
         self.table_path = self.folder / "results.csv"
         self.runs_folder = self.folder / "runs"
+        self.details_folder = self.folder / "details"
         self._lock_seconds = lock_seconds
 
     def check_writable(self) -> None:
@@ -59,12 +80,13 @@ class Store:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.table_path))
             self.rows()
 
-    def append(self, results: Sequence[Result], run: Run) -> Path:
+    def append(self, results: Sequence[Result], run: Run, details: Details | None = None) -> Path:
         """Save a run and its rows, all of them or none.
 
         Args:
             results: The rows, whose task, dataset, settings and time are the run's.
             run: What is kept beside them.
+            details: What is kept of single examples.
 
         Returns:
             The run file.
@@ -81,14 +103,48 @@ class Store:
         document = json.dumps(_run_document(results, run), indent=2) + "\n"
         with self._opened():
             path = _free_path(self.runs_folder, _run_name(run, digest))
-            write_atomically(path, document)
+            kept = self.details_path(path)
             try:
+                write_atomically(path, document)
+                if details is not None:
+                    write_details(kept, details)
                 _append_whole(self.rows_path, lines)
-            except OSError:
-                path.unlink()
+            except (OSError, CocaError):
+                for made in (path, kept):
+                    with suppress(OSError):
+                        made.unlink()
                 raise
             write_atomically(self.table_path, _csv_text(self.rows()))
         return path
+
+    def details_path(self, run: Path) -> Path:
+        """Where the details of a run lie, if it has any."""
+        return self.details_folder / f"{run.stem}.zip"
+
+    def details(self, run: RunFile) -> RunDetails | None:
+        """What a run kept of single examples; None where it kept nothing.
+
+        Raises:
+            CocaError: The file is damaged.
+        """
+        path = self.details_path(run.path)
+        return RunDetails(path) if path.is_file() else None
+
+    def runs(self) -> list[RunFile]:
+        """All runs, in the order of their names, which begin with their times.
+
+        Raises:
+            CocaError: A run file that cannot be read.
+        """
+        found = []
+        for path in sorted(self.runs_folder.glob("*.json"), key=lambda path: path.stem):
+            try:
+                document = json.loads(path.read_bytes())
+            except (OSError, ValueError) as error:
+                raise CocaError(f"the run file {path} cannot be read: {error}. Mend it or delete it.") from None
+            if isinstance(document, dict):
+                found.append(RunFile(path, document))
+        return found
 
     def rows(self) -> list[Result]:
         """All rows, oldest first; none where there is no store. A half last line, left by a killed run, is no row.
@@ -211,6 +267,8 @@ def _run_document(results: Sequence[Result], run: Run) -> dict[str, Any]:
     return {
         "task": run.task,
         "dataset": run.dataset,
+        **({"model": results[0].model, "checkpoint": results[0].checkpoint} if results else {}),
+        **({"model_folder": run.model_folder} if run.model_folder else {}),
         "command": run.command,
         "when": run.when,
         "seconds": round(run.seconds, 3),

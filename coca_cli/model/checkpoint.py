@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,9 @@ def load(name: str, pretrained: str | None = None, image_size: int | None = None
     if folder.is_dir():
         if pretrained is not None:
             raise CocaError(f"{name} is a folder with its own weights; leave out --pretrained {pretrained}")
-        if (folder / CONFIG_FILE).is_file() and not (folder / OPEN_CLIP_CONFIG_FILE).is_file():
-            return load_folder(folder, image_size).ready()
-        return load_open_clip_folder(folder, image_size)
+        ours = (folder / CONFIG_FILE).is_file() and not (folder / OPEN_CLIP_CONFIG_FILE).is_file()
+        loaded = load_folder(folder, image_size).ready() if ours else load_open_clip_folder(folder, image_size)
+        return replace(loaded, folder=str(folder.resolve()))
     if name.startswith("hf-hub:"):
         return load_hub(name, image_size)
     if name in PAPER_PRESETS:

@@ -21,6 +21,7 @@ class Loaded:
         image: How pictures become its input.
         name: What result rows call it.
         checkpoint: Short hash of the weights.
+        folder: Where it lies, if it is a folder.
     """
 
     model: CoCa | Baseline
@@ -28,6 +29,7 @@ class Loaded:
     image: ImageSettings
     name: str
     checkpoint: str
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

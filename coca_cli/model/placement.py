@@ -25,12 +25,14 @@ class Origin(NamedTuple):
         checkpoint: Short hash of its weights, or of its content.
         device: Where it ran; empty for a file.
         precision: In which number format; empty for a file.
+        folder: Where the model lies, if it is a folder.
     """
 
     name: str
     checkpoint: str
     device: str = ""
     precision: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Placed:
         checkpoint: Short hash of its weights.
         device: Where it is.
         precision: fp32, bf16 or fp16.
+        folder: Where it lies, if it is a folder.
     """
 
     model: CoCa | Baseline
@@ -54,6 +57,7 @@ class Placed:
     checkpoint: str
     device: torch.device
     precision: str
+    folder: str = ""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -63,7 +67,7 @@ class Placed:
     @property
     def origin(self) -> Origin:
         """What result rows say of it."""
-        return Origin(self.name, self.checkpoint, self.device.type, self.precision)
+        return Origin(self.name, self.checkpoint, self.device.type, self.precision, self.folder)
 
 
 def choose_device(name: str) -> torch.device:
@@ -108,7 +112,9 @@ def place(loaded: Loaded, device: str, precision: str) -> Placed:
     where = choose_device(device)
     number_format = choose_precision(precision, where)
     model = loaded.model.to(device=where, dtype=DTYPES[number_format]).eval()
-    return Placed(model, loaded.tokenizer, loaded.image, loaded.name, loaded.checkpoint, where, number_format)
+    return Placed(
+        model, loaded.tokenizer, loaded.image, loaded.name, loaded.checkpoint, where, number_format, loaded.folder
+    )
 
 
 def _runs_bf16_well(device: torch.device) -> bool:

@@ -62,3 +62,16 @@ class AttentionalPooler(nn.Module):
         )  # (B, Q, W)
         out: Tensor = self.norm(pooled)
         return out
+
+    def weights(self, context: Tensor) -> Tensor:
+        """How much each query looks at each place, (B, Q, N) in fp32: the mean over the attention heads, summing to 1.
+
+        Args:
+            context: (B, N, context_width).
+        """
+        attention = self.attention
+        q = attention.split_heads(attention.q(self.norm_queries(self.queries))[None])  # (1, H, Q, W / H)
+        k, _ = attention.keys_values(context, self.norm_context)
+        scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5  # (B, H, Q, N)
+        weights: Tensor = scores.softmax(dim=-1).mean(dim=1)
+        return weights

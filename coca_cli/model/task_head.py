@@ -63,6 +63,37 @@ def side_by_side(heads: Sequence[TaskHead], tokens: Tensor) -> Tensor:
     Returns:
         (S, B, C) in fp32; the numbers that the pooler itself would give, but for rounding.
     """
+    looks = _look(heads, tokens)
+    seen, weights = looks.seen, looks.weights
+    shape = weights.shape[2:]
+    pooled = (weights.flatten(2).transpose(1, 2) @ seen).view(len(seen), *shape, -1)  # (B, S, H, W)
+    if looks.times is not None:
+        by_frame = weights.view(len(seen), looks.frames, -1, *shape).sum(dim=2)  # (B, F, S, H)
+        pooled = pooled + torch.einsum("bfsh,sfw->bshw", by_frame, looks.times)
+    return torch.stack([_classify(head, pooled[:, number]) for number, head in enumerate(heads)])
+
+
+def attention_weights(head: TaskHead, tokens: Tensor) -> Tensor:
+    """How much the head's query looks at each token, the mean over its attention heads, summing to 1 for each example.
+
+    Args:
+        head: A head.
+        tokens: (B, N, W) of pictures, or (B, F, N, W) of clips, in any number format.
+
+    Returns:
+        (B, N) or (B, F, N) in fp32.
+    """
+    return _look([head], tokens).weights.mean(dim=(2, 3)).view(tokens.shape[:-1])
+
+
+class _Looks(NamedTuple):
+    seen: Tensor  # (B, L, W) the tokens of all frames, normalised where the poolers do so
+    weights: Tensor  # (B, L, S, H) of each head's attention heads, summing to 1 over the tokens
+    times: Tensor | None  # (S, F, W)
+    frames: int
+
+
+def _look(heads: Sequence[TaskHead], tokens: Tensor) -> _Looks:
     clips = tokens if tokens.ndim == 4 else tokens[:, None]  # (B, F, N, W)
     frames, each = clips.shape[1:3]
     seen = clips.flatten(1, 2).float()  # (B, L, W)
@@ -76,12 +107,7 @@ def side_by_side(heads: Sequence[TaskHead], tokens: Tensor) -> Tensor:
     if times is not None:
         at_time = torch.einsum("sfw,shw->fsh", times, looking)
         scores = scores + at_time.repeat_interleave(each, dim=0)
-    weights = scores.softmax(dim=1)  # (B, L, S, H)
-    pooled = (weights.flatten(2).transpose(1, 2) @ seen).view(len(seen), *shape, -1)  # (B, S, H, W)
-    if times is not None:
-        by_frame = weights.view(len(seen), frames, each, *shape).sum(dim=2)  # (B, F, S, H)
-        pooled = pooled + torch.einsum("bfsh,sfw->bshw", by_frame, times)
-    return torch.stack([_classify(head, pooled[:, number]) for number, head in enumerate(heads)])
+    return _Looks(seen, scores.softmax(dim=1), times, frames)
 
 
 class _Keys(NamedTuple):

@@ -101,6 +101,23 @@ class ImageTower(nn.Module):
             pooled = self.contrastive(patches if self.parallel else tokens)[:, 0]
         return ImageFeatures(self.projection(pooled), tokens, patches)
 
+    def attention(self, patches: Tensor) -> Tensor:
+        """How much the image embedding looks at each patch, (B, N) in fp32, summing to 1.
+
+        Where one pooler stands on the other, the products of their weights (the "rollout" of Abnar and Zuidema 2020,
+        arXiv 2005.00928).
+
+        Args:
+            patches: (B, N, W) the encoder's output.
+        """
+        if self.contrastive is None:
+            assert self.generative is not None
+            return self.generative.weights(patches)[:, 0]
+        if self.parallel or self.generative is None:
+            return self.contrastive.weights(patches)[:, 0]
+        above = self.contrastive.weights(self.generative(patches))  # (B, 1, Q)
+        return (above @ self.generative.weights(patches))[:, 0]
+
     def embed(self, images: Tensor) -> Tensor:
         """The embedding (B, D) alone: a shared pooler asks its first query only."""
         if self.contrastive is not None or self.generative is None:

@@ -20,6 +20,7 @@ from coca_cli.progress import Reporter
 from coca_cli.results import Result, settings_hash
 from coca_cli.store import Store
 from coca_cli.tasks.absent_clips import missing_files, name_part, tell_absent
+from coca_cli.tasks.caption_details import EachCaption, caption_details
 from coca_cli.tasks.caption_scores import measure_captions, scores_of
 from coca_cli.tasks.captioning import Writing, caption_computing, captioner_of, captions_in
 from coca_cli.tasks.feature_store import FeatureStore
@@ -205,9 +206,11 @@ def run_caption_eval(
     if not references:
         return CaptionsScored([], saved)
     _warn(captions, reporter)
-    scores, counts = _score(request, chosen, captions, references)
+    scores, counts, each = _score(request, chosen, captions, references)
     missing = missing_files(chosen.absent)
-    return CaptionsScored(evaluation.record(store, scores, counts, {**missing, **skipped.reasons}), saved)
+    details = caption_details(request.dataset, chosen.examples, captions, each)
+    rows = evaluation.record(store, scores, counts, {**missing, **skipped.reasons}, details=details)
+    return CaptionsScored(rows, saved)
 
 
 def _write(
@@ -255,8 +258,8 @@ def _score(
     chosen: Chosen,
     captions: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
-) -> tuple[dict[str, Estimate], dict[str, int]]:
-    """The scores of all pictures and of each group of them, and how many pictures these are of."""
+) -> tuple[dict[str, Estimate], dict[str, int], EachCaption]:
+    """The scores of all pictures and of each group of them, how many pictures these are of, what each caption got."""
     if len(references) < 2:
         raise CocaError("one picture alone cannot be scored: CIDEr weighs words by the other pictures; take more")
     groups = {"": [e.id for e in chosen.examples]}
@@ -266,12 +269,14 @@ def _score(
     measured = measure_captions({name: captions[name] for name in references}, references, chosen.java)
     scores: dict[str, Estimate] = {}
     counts: dict[str, int] = {}
+    each = EachCaption([], {})
     for prefix, members in groups.items():
         names = [name for name in members if name in references]
         if len(names) < 2 and prefix:
             continue
-        found = scores_of(measured.part(names), seed=request.seed).scores
+        found, single = scores_of(measured.part(names), seed=request.seed)
+        each = each if prefix else EachCaption(names, single)
         for metric in ORDER:
             if metric in found:
                 scores[f"{prefix}{metric}"], counts[f"{prefix}{metric}"] = found[metric], len(names)
-    return scores, counts
+    return scores, counts, each

@@ -25,6 +25,7 @@ from coca_cli.results import Result
 from coca_cli.store import Store
 from coca_cli.tasks.absent_clips import missing_files, name_part, tell_absent
 from coca_cli.tasks.classification import classification_scores, rank_classes
+from coca_cli.tasks.classification_details import Looking, classification_details
 from coca_cli.tasks.feature_store import FeatureStore
 from coca_cli.tasks.features import Computing, Outcome, features_of
 from coca_cli.tasks.media_features import Reading
@@ -160,7 +161,7 @@ def run_classification(
         task="classification",
         dataset=dataset,
         split=name_part(split, absent, len(examples)),
-        origin=Origin(described.name, digest, placed.device.type, placed.precision),
+        origin=Origin(described.name, digest, placed.device.type, placed.precision, placed.folder),
         seed=request.seed,
         settings=settings,
         started=started,
@@ -168,7 +169,16 @@ def run_classification(
     labels = torch.tensor([example.label for example in found.examples])
     ranking = rank_classes(found.features)
     scores = classification_scores(ranking, labels, len(described.class_names))
-    rows = evaluation.record(store, scores, len(labels), {**missing_files(absent), **skipped.reasons})
+    looking = Looking(
+        dataset=dataset,
+        placed=placed,
+        reading=request.reading,
+        head=classifier.head,
+        generative=kind is FeatureChoice.generative,
+    )
+    details = classification_details(looking, found.examples, labels, ranking, described.class_names)
+    missing = {**missing_files(absent), **skipped.reasons}
+    rows = evaluation.record(store, scores, len(labels), missing, details=details)
     if request.predictions is not None:
         ids = [example.id for example in found.examples]
         write_predictions(request.predictions, ids, labels, ranking, described.class_names)

@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 from coca_cli import __version__
 from coca_cli.datasets.example import Dataset
+from coca_cli.details import Details
 from coca_cli.model.placement import Origin
 from coca_cli.results import Result, Run, installed_versions, settings_hash, utc_now
 from coca_cli.store import Store
@@ -55,6 +56,7 @@ class Evaluation:
         n: int | Mapping[str, int],
         skipped: Mapping[str, str],
         chosen: Mapping[str, object] | None = None,
+        details: Details | None = None,
     ) -> list[Result]:
         """Append one row per score.
 
@@ -64,6 +66,7 @@ class Evaluation:
             n: Examples scored; where metrics differ in that, by metric.
             skipped: Example id -> why it could not be read.
             chosen: What the run chose on the way, for the run file.
+            details: What is kept of single examples.
 
         Returns:
             The rows.
@@ -104,6 +107,7 @@ class Evaluation:
             versions=installed_versions(),
             seconds=seconds,
             when=when,
+            model_folder=self.origin.folder,
         )
-        store.append(rows, run)
+        store.append(rows, run, details)
         return rows

@@ -128,7 +128,7 @@ def retrieval_scores(ranks: Ranks, noun: str = "image") -> dict[str, Estimate]:
     """
     return {
         f"{name} recall@{k}": wilson(int((found <= k).sum()), len(found))
-        for name, found in _by_name(ranks, noun).items()
+        for name, found in ranks_by_name(ranks, noun).items()
         for k in RECALL_AT
     }
 
@@ -136,7 +136,7 @@ def retrieval_scores(ranks: Ranks, noun: str = "image") -> dict[str, Estimate]:
 def rank_statistics(ranks: Ranks, noun: str = "image") -> dict[str, float]:
     """Median and mean rank both ways; of an even number of ranks the median is the mean of the middle two."""
     statistics = {}
-    for name, found in _by_name(ranks, noun).items():
+    for name, found in ranks_by_name(ranks, noun).items():
         statistics[f"{name} median rank"] = float(found.double().median() if len(found) % 2 else _middle(found))
         statistics[f"{name} mean rank"] = float(found.double().mean())
     return statistics
@@ -147,7 +147,8 @@ def _middle(found: Tensor) -> float:
     return float(half.double().mean())
 
 
-def _by_name(ranks: Ranks, noun: str) -> dict[str, Tensor]:
+def ranks_by_name(ranks: Ranks, noun: str) -> dict[str, Tensor]:
+    """The places of both ways, as metrics name these: of pictures looking for texts, of texts looking for pictures."""
     return {f"{noun}-to-text": ranks.image_to_text, f"text-to-{noun}": ranks.text_to_image}
 
 

@@ -16,6 +16,7 @@ from coca_cli.datasets.selection import select_captioned
 from coca_cli.errors import CocaError, MissingFile, UnknownName
 from coca_cli.media.batches import Skipped
 from coca_cli.media.contact_sheet import check_sheet_path
+from coca_cli.media.retrieval_grid import write_retrieval_grid
 from coca_cli.model.placement import Placed
 from coca_cli.options import CaptionsChoice
 from coca_cli.progress import Reporter
@@ -27,11 +28,9 @@ from coca_cli.tasks.embedding import embed_texts
 from coca_cli.tasks.media_features import Reading, embed_media, embedding_facts
 from coca_cli.tasks.recording import Evaluation, Score
 from coca_cli.tasks.retrieval import folded_ranks, rank_statistics, retrieval_ranks, retrieval_scores
-from coca_cli.tasks.retrieval_grid import show_retrieval
+from coca_cli.tasks.retrieval_grid import retrieval_details, sample_queries
 from coca_cli.tasks.text_cache import cached_texts, texts_path
 from coca_cli.world import SINGLE, World
-
-"""Missing clips that are named on the screen; all stand in the run file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,10 +164,12 @@ def run_retrieval(
     scores: dict[str, Score] = {**retrieval_scores(ranks, noun), **rank_statistics(ranks, noun)}
     counts = {metric: len(texts if metric.startswith("text") else found.examples) for metric in scores}
     missing = missing_files(chosen.absent)
+    places = ranks.text_to_image if chosen.protocol.folds == 1 else retrieval_ranks(*searched).text_to_image
+    queries = sample_queries(found.examples, texts, *searched, places, clips=noun == "video")
     if request.grid is not None:
-        places = ranks.text_to_image if chosen.protocol.folds == 1 else retrieval_ranks(*searched).text_to_image
-        show_retrieval(request.grid, found.examples, texts, *searched, places, clips=noun == "video")
-    return evaluation.record(store, scores, counts, {**missing, **skipped.reasons})
+        write_retrieval_grid(request.grid, queries)
+    details = retrieval_details(found.examples, texts, owner, ranks, queries, noun)
+    return evaluation.record(store, scores, counts, {**missing, **skipped.reasons}, details=details)
 
 
 def _describe(chosen: Captioned) -> str:

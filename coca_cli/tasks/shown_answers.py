@@ -1,4 +1,4 @@
-"""Which answers are shown of an evaluation: evenly spread over the set, not the best ones."""
+"""What an evaluation of answers keeps and shows: questions evenly spread over the set, not the best ones."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from coca_cli.datasets.example import Medium
-from coca_cli.errors import BadExample
-from coca_cli.media.images import read_image
+from coca_cli.details import Details
 from coca_cli.media.question_sheet import AskedPicture, write_question_sheet
+from coca_cli.media.thumbnails import see_medium, thumbnails_of
 from coca_cli.tasks.answer_files import GivenAnswer
+from coca_cli.tasks.answering import number_pictures
+from coca_cli.tasks.classification_details import spread
 
 SHOWN = 6
+KEPT = 12
 
 
 def spread_answers(given: Sequence[GivenAnswer], count: int = SHOWN) -> list[GivenAnswer]:
     """So many of them, from the first to the last, evenly spread."""
-    places = np.linspace(0, len(given) - 1, min(count, len(given))).round().astype(int)
-    return [given[place] for place in places.tolist()]
+    return [given[place] for place in spread(len(given), count)]
 
 
 def show_answers(path: Path, given: Sequence[GivenAnswer], answers: Sequence[str] = ()) -> None:
@@ -34,7 +32,7 @@ def show_answers(path: Path, given: Sequence[GivenAnswer], answers: Sequence[str
     """
     rows = [
         AskedPicture(
-            [_picture(medium) for medium in one.example.media],
+            [see_medium(medium) for medium in one.example.media],
             one.example.question,
             one.answer,
             expected_answer(one, answers),
@@ -60,8 +58,31 @@ def describe_answer(given: GivenAnswer) -> str:
     return f"{given.example.id}: {given.example.question} {given.answer}{told}"
 
 
-def _picture(medium: Medium) -> Image.Image | None:
-    try:
-        return read_image(medium)
-    except BadExample:
-        return None
+def answer_details(given: Sequence[GivenAnswer], answers: Sequence[str] = (), *, border: int = 0) -> Details:
+    """What is kept of an evaluation: how right each answer is, and a few questions with their pictures.
+
+    Args:
+        given: What was answered, with how right it is.
+        answers: What labels mean; empty for open questions.
+        border: Pixels to cut from each side of a picture.
+    """
+    columns: dict[str, Sequence[object]] = {
+        "id": [one.example.id for one in given],
+        "of": number_pictures([one.example for one in given]).tolist(),
+        "answer": [one.answer for one in given],
+        "expected": [expected_answer(one, answers) for one in given],
+        "accuracy": [one.accuracy for one in given],
+    }
+    samples = [
+        {
+            "kind": "answer",
+            "id": one.example.id,
+            "pictures": thumbnails_of(one.example, border=border),
+            "question": one.example.question,
+            "answer": one.answer,
+            "expected": expected_answer(one, answers),
+            "accuracy": one.accuracy,
+        }
+        for one in spread_answers(given, KEPT)
+    ]
+    return Details(tables={"examples": columns}, samples=samples)

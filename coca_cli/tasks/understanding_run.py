@@ -29,7 +29,7 @@ from coca_cli.store import Store
 from coca_cli.tasks.answer_files import GivenAnswer, check_answers_path, read_answers, write_answers
 from coca_cli.tasks.answering import Answerer, Outcome, answer_questions, number_pictures
 from coca_cli.tasks.recording import Evaluation
-from coca_cli.tasks.shown_answers import show_answers
+from coca_cli.tasks.shown_answers import answer_details, show_answers
 from coca_cli.tasks.understanding_scores import Scores, question_scores, rate_answers, statement_scores, usual_accuracy
 from coca_cli.tasks.vqa_accuracy import AnswerList
 from coca_cli.world import SINGLE, World
@@ -230,7 +230,7 @@ def run_understanding(
         answers = [GivenAnswer(e, chosen.given[e.id], 1.0, None) for e in chosen.examples]
         origin = chosen.origin
     else:
-        origin = Origin(saved.described.name, head_hash(saved, placed), placed.device.type, placed.precision)
+        origin = placed.origin._replace(name=saved.described.name, checkpoint=head_hash(saved, placed))
         answers = _ask(request, chosen, saved, placed, skipped, reporter, world)
         skipped.tell(reporter.warn)
     if not world.first:
@@ -269,7 +269,8 @@ def run_understanding(
         reporter.warn(f"{saved.described.name} was trained on examples of {dataset.name} {chosen.split}")
     usual = usual_accuracy(examples, saved.described.usual, dataset.answers) if saved else None
     told = {"most frequent training answers reach": round(100 * usual, 2)} if usual is not None else {}
-    rows = evaluation.record(store, scores.values, scores.counts, skipped.reasons, told)
+    details = answer_details(answers, dataset.answers, border=dataset.border)
+    rows = evaluation.record(store, scores.values, scores.counts, skipped.reasons, told, details)
     return UnderstandingScored(rows, path, usual, answers)
 
 

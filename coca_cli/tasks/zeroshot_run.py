@@ -15,6 +15,7 @@ from coca_cli.progress import Reporter
 from coca_cli.results import Result
 from coca_cli.store import Store
 from coca_cli.tasks.absent_clips import missing_files, name_part, tell_absent
+from coca_cli.tasks.classification_details import Looking, classification_details
 from coca_cli.tasks.media_features import Reading, embed_media, embedding_facts
 from coca_cli.tasks.predictions import check_predictions_path, write_predictions
 from coca_cli.tasks.recording import Evaluation
@@ -101,7 +102,10 @@ def run_zeroshot(
     classifier = _classifier(request.reading.cache, placed, dataset, prompts, reporter)
     outcome = evaluate(classifier, [embedded])
     skipped.tell(reporter.warn)
-    rows = evaluation.record(store, outcome.scores, len(outcome.ids), {**missing_files(absent), **skipped.reasons})
+    looking = Looking(dataset=dataset, placed=placed, reading=request.reading)
+    details = classification_details(looking, embedded.examples, outcome.labels, outcome.ranking, prompts.class_names)
+    missing = {**missing_files(absent), **skipped.reasons}
+    rows = evaluation.record(store, outcome.scores, len(outcome.ids), missing, details=details)
     if request.predictions is not None:
         write_predictions(request.predictions, outcome.ids, outcome.labels, outcome.ranking, prompts.class_names)
     return rows

@@ -22,6 +22,7 @@ from coca_cli.results import Result, plain_data
 from coca_cli.store import Store
 from coca_cli.tasks.absent_clips import missing_files, name_part, tell_absent
 from coca_cli.tasks.classification import classification_scores, rank_classes
+from coca_cli.tasks.classification_details import Looking, classification_details
 from coca_cli.tasks.predictions import check_predictions_path, write_predictions
 from coca_cli.tasks.recording import Evaluation
 from coca_cli.training.head_sweep import Setting
@@ -143,7 +144,16 @@ def run_probe(
     ranking = rank_classes(answers.scores)
     scores = classification_scores(ranking, answers.labels, len(parts.class_names))
     missing = {**missing_files(test.absent), **loader.skipped.reasons}
-    rows = evaluation.record(store, scores, len(answers.examples), missing, fitted.chosen)
+    looking = Looking(
+        dataset=request.dataset,
+        placed=placed,
+        reading=request.reading,
+        head=fitted.head,
+        generative=request.looked_at is FeatureChoice.generative,
+        plain=fitted.head is None,
+    )
+    details = classification_details(looking, answers.examples, answers.labels, ranking, parts.class_names)
+    rows = evaluation.record(store, scores, len(answers.examples), missing, fitted.chosen, details)
     if request.predictions is not None:
         ids = [example.id for example in answers.examples]
         write_predictions(request.predictions, ids, answers.labels, ranking, parts.class_names)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from coca_cli.datasets.scenes import draw_scene
 from coca_cli.model.coca import CoCa
+from coca_cli.store import Store
 from coca_cli.tasks import caption_eval_run, caption_scores
 from coca_cli.tasks.caption_scores import CaptionScores, cider_of
 from coca_cli.tasks.intervals import Estimate
@@ -89,7 +90,8 @@ def no_java(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
 
     def score(measured: Asked, *, seed: int) -> CaptionScores:
         asked.append(measured.candidates)
-        return CaptionScores({metric: Estimate(0.5, 0.25, 0.75) for metric in METRICS}, {})
+        each = {metric: np.full(len(measured.candidates), 0.5) for metric in METRICS}
+        return CaptionScores({metric: Estimate(0.5, 0.25, 0.75) for metric in METRICS}, each)
 
     monkeypatch.setattr(caption_eval_run, "measure_captions", measure)
     monkeypatch.setattr(caption_eval_run, "scores_of", score)
@@ -449,3 +451,17 @@ def test_captions_of_pictures_without_references_are_refused(
     assert evaluate(tmp_path, "--captions", captions, "-d", f"captions:{tmp_path}/set.json") == 1
     assert "there are none by people to compare with, such as 3: drop them" in capsys.readouterr().err
     assert no_java == []
+
+
+def test_each_captions_score_is_kept(scenes: Ended) -> None:
+    store = Store(scenes.results)
+    found = store.details(store.runs()[0])
+    assert found is not None
+    table = found.table("examples")
+    assert table is not None
+    for metric in ("CIDEr", "ROUGE-L"):
+        mean = 100 * sum(map(float, table[metric])) / len(table[metric])
+        assert mean == pytest.approx(scenes.rows[metric]["value"], abs=1e-3)
+    assert len(found.samples) == 12
+    assert all(sample["pictures"] and sample["references"] for sample in found.samples)
+    assert [sample["caption"] for sample in found.samples[:1]] == table["caption"][:1]

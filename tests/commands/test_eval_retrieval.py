@@ -17,7 +17,7 @@ from coca_cli.model.checkpoint import save_folder
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import tiny_config
 from coca_cli.model.tokenizer import SentencePieceTokenizer, train_sentencepiece
-from coca_cli.tasks import embedding, retrieval_grid
+from coca_cli.tasks import embedding, retrieval_run
 from tests.commands.running import run
 from tests.pictures import drawn, jpeg_bytes
 
@@ -144,7 +144,7 @@ def test_a_grid_shows_five_captions_and_what_was_found(
         drawn_queries.extend(queries)
         write_retrieval_grid(path, queries)
 
-    monkeypatch.setattr(retrieval_grid, "write_retrieval_grid", write)
+    monkeypatch.setattr(retrieval_run, "write_retrieval_grid", write)
     assert evaluate(model, f"captions:{table}", tmp_path / "results", "--grid", tmp_path / "grid.png") == 0
     assert (tmp_path / "grid.png").stat().st_size > 5_000
     assert [query.text for query in drawn_queries] == [

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from coca_cli.model.understanding_folder import load_understanding
+from coca_cli.store import Store
 from coca_cli.training import training_run
 from tests.commands.asked import save_answerless_model, save_entailment, save_pairs, save_questions
 from tests.commands.running import run
@@ -87,9 +88,17 @@ def test_questions(models: dict[str, Path], data: Path, tmp_path: Path, capsys: 
     assert said[0].keys() == {"question_id", "answer"}
     run_file = json.loads(next(tmp_path.glob("runs/*.json")).read_text())
     assert run_file["chosen"] == {"most frequent training answers reach": 50.0}
+    store = Store(tmp_path)
+    kept = store.details(store.runs()[0])
+    assert kept is not None
+    table = kept.table("examples")
+    assert table is not None
+    assert 100 * sum(map(float, table["accuracy"])) / 24 == pytest.approx(found[0]["value"])
+    assert len(set(table["of"])) == 12
+    assert all(sample["pictures"] and sample["expected"] for sample in kept.samples)
     # what the model said scores the same without it
-    table = ("-d", f"questions:{data / 'asked.jsonl'}", "--answers", saved)
-    assert evaluate(*table, results=tmp_path / "again") == 0
+    filed = ("-d", f"questions:{data / 'asked.jsonl'}", "--answers", saved)
+    assert evaluate(*filed, results=tmp_path / "again") == 0
     assert rows(tmp_path / "again")[0]["value"] == found[0]["value"]
     assert rows(tmp_path / "again")[0]["model"] == saved.name
 

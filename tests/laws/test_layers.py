@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "coca_cli"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("__init__",),
-    ("errors", "files", "results", "store", "progress", "world"),
+    ("errors", "files", "results", "details", "store", "progress", "world"),
     ("registry",),
     ("recipes",),
     ("options",),
@@ -30,7 +30,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 )
 """From the bottom up. A room that is named here twice or not at all breaks the law."""
 
-SIBLINGS = ("errors", "files", "results", "store", "progress", "world")
+SIBLINGS = ("errors", "files", "results", "details", "store", "progress", "world")
 """Files of the bottom level, which may import each other as the files of one room may."""
 
 LIGHT = (
@@ -38,6 +38,7 @@ LIGHT = (
     "errors",
     "files",
     "results",
+    "details",
     "store",
     "options",
     "decoding_options",

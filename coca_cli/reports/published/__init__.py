@@ -43,6 +43,8 @@ def published_rows() -> tuple[Published, ...]:
     """All published numbers that this package knows, in the order of the tables."""
     rows: list[Published] = []
     for name in TABLES:
-        with (files(__package__) / name).open(encoding="utf-8", newline="") as file:
-            rows += [Published(**{**row, "value": float(row["value"])}) for row in csv.DictReader(file)]
+        lines = (files(__package__) / name).read_text(encoding="utf-8").splitlines()
+        for row in csv.DictReader(lines):
+            value = float(row.pop("value"))
+            rows.append(Published(value=value, **{str(column): str(word) for column, word in row.items()}))
     return tuple(rows)
