@@ -109,6 +109,7 @@ def _read(name: str, within: tuple[Path, ...]) -> Suite:
     content = _parse(path, suite_text(name))
     if stray := [key for key in content if key not in KEYS]:
         raise UnknownName(f"the suite {path} says what suites do not: {unknown_name('key', stray[0], KEYS)}")
+    models = _texts(path, "models", content.get("models", []))
     included: list[Entry] = []
     for other in _texts(path, "include", content.get("include", [])):
         included += _read(other, (*within, path.resolve())).entries
@@ -118,7 +119,7 @@ def _read(name: str, within: tuple[Path, ...]) -> Suite:
     return Suite(
         name=path.stem,
         title=str(content.get("title", "")),
-        models=_texts(path, "models", content.get("models", [])),
+        models=models,
         entries=(*included, *own),
     )
 
