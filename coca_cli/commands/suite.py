@@ -158,9 +158,11 @@ def list_suites() -> None:
     suites = [read_suite(name) for name in suite_names()]
     width = max(len(suite.name) for suite in suites)
     for suite in suites:
-        print(f"{suite.name:{width}}  {len(suite.entries):2} benchmarks  {suite.title}")
+        print(f"{suite.name:{width}}  {len(suite.entries):2}  {suite.title}")
     print()
-    print("coca suite show NAME prints one. A file of your own lies where you like: coca suite run FILE.toml")
+    print(
+        "The numbers count benchmarks. coca suite show NAME prints one. A file of your own lies where you like: coca suite run FILE.toml"
+    )
 
 
 def show(suite: SuiteArgument) -> None:

@@ -152,7 +152,7 @@ def check_complete(items: Iterable[Item]) -> None:
     """
     if lacking := of_status(items, Status.absent, Status.broken):
         told = "".join(f"\n  {item.benchmark.name}: {item.note}" for item in lacking)
-        raise MissingFile(f"--strict: {len(lacking)} benchmarks lack their data, so nothing was run:{told}")
+        raise MissingFile(f"nothing was run, as --strict is given and data are missing:{told}")
 
 
 def check_any(items: Sequence[Item], name: str) -> None:

@@ -144,7 +144,7 @@ class SuiteRun:
         """
         item.status, item.note = Status.failed, first_line(error)
         if self.world.size > 1:
-            raise error
+            raise type(error)(f"{item.label}: {error}") if isinstance(error, CocaError) else error
         if not isinstance(error, CocaError):
             item.note = f"{type(error).__name__}: {item.note}"
             told = "".join(traceback.format_exception(error))
@@ -166,7 +166,7 @@ def check_failures(items: Sequence[Item], name: str) -> None:
         done = len(of_status(items, Status.done, Status.kept))
         told = "".join(f"\n  {item.label}: {item.note}" for item in failed)
         raise CocaError(
-            f"{len(failed)} benchmarks of the suite {name} failed, {done} are finished:{told}\n"
+            f"{len(failed)} of {len(failed) + done} benchmarks of the suite {name} failed:{told}\n"
             "What is finished is kept: mend these and run the same command again."
         )
 

@@ -108,12 +108,12 @@ def test_what_the_command_line_refuses(
 
 
 def test_an_unknown_dataset_names_its_benchmark(commands: dict[str, Any]) -> None:
-    with pytest.raises(UnknownName, match="my.toml, benchmark 2: unknown dataset 'digit'. Did you mean digits"):
+    with pytest.raises(UnknownName, match=r"my\.toml, benchmark 2: unknown dataset 'digit'\. Did you mean digits"):
         read_benchmarks([Entry(where="my.toml, benchmark 2", task="zeroshot", dataset="digit")], commands, {}, {})
 
 
 def test_a_default_that_no_command_has(commands: dict[str, Any]) -> None:
-    with pytest.raises(UnknownName, match="sets for all benchmarks what none has: unknown option 'limits'. Did you"):
+    with pytest.raises(UnknownName, match=r"sets for all benchmarks what none has: unknown option 'limits'\. Did"):
         read(commands, "zeroshot", {}, defaults={"limits": 3})
 
 

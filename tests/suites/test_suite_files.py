@@ -125,5 +125,5 @@ def test_a_part_of_a_suite(pattern: str | None, count: int) -> None:
 
 
 def test_no_part_of_a_suite() -> None:
-    with pytest.raises(CocaError, match="no benchmark of paper-probe matches --only 'coco'. It has: probe imagenet."):
+    with pytest.raises(CocaError, match=r"no benchmark of paper-probe matches --only 'coco'\. It has: probe imag"):
         choose_entries(read_suite("paper-probe"), "coco")
