@@ -1,4 +1,4 @@
-"""Rows -> tables: for the terminal, for a paper in Markdown, for programs in CSV and JSON."""
+"""Rows -> tables: for the terminal, for a paper in Markdown or LaTeX, for programs in CSV and JSON."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ from rich.table import Table
 from rich.text import Text
 
 from coca_cli.errors import CocaError
+from coca_cli.reports.rich_sheets import natural_width
+from coca_cli.reports.sheets import Cell, Sheet, to_latex_sheet, to_markdown_sheet
 from coca_cli.results import KINDS, Result, to_record
 from coca_cli.store import write_atomically
 
-Format = Literal["table", "csv", "markdown", "json"]
+Format = Literal["table", "csv", "markdown", "latex", "json"]
 
-SUFFIXES: dict[str, Format] = {".csv": "csv", ".md": "markdown", ".markdown": "markdown", ".json": "json"}
+SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".tex": "latex",
+    ".json": "json",
+}
 
 COLUMN_TYPES = {name: {"str": "str", "int": "int64", "float": "float64"}[kind] for name, kind in KINDS.items()}
 """Every column's dtype. To read a CSV of ours without loss, give it to `pandas.read_csv(dtype=...)`, together with
@@ -79,45 +87,69 @@ def to_markdown(rows: Sequence[Result], *, wide: bool = False) -> str:
         rows: Any rows.
         wide: Show settings, seed, precision, device and time even where the lines differ without them.
     """
-    parts = []
-    for task, lines in _by_task(rows).items():
-        labels = _labels(lines, wide=wide, always=(*ALWAYS, "checkpoint"))
-        metrics = _metrics(lines)
-        header = [*labels, *metrics, "n", "skipped"]
-        body = [
-            [
-                *(str(getattr(line.first, label)) for label in labels),
-                *(_score(line.scores.get(metric)) for metric in metrics),
-                _counts(line, "n"),
-                _counts(line, "skipped"),
-            ]
-            for line in lines
-        ]
-        parts.append(f"### {_escape(task)}\n\n{_pipe_table(header, body, numbers=len(metrics) + 2)}")
+    parts = [to_markdown_sheet(sheet) for sheet in task_sheets(rows, wide=wide)]
     return "\n".join([*parts, FOOTNOTE + SKIPPED_NOTE + "\n"])
 
 
-def _pipe_table(header: Sequence[str], body: Sequence[Sequence[str]], *, numbers: int) -> str:
-    """A Markdown table with aligned pipes.
+def to_latex(rows: Sequence[Result], *, wide: bool = False) -> str:
+    """The same tables for LaTeX; what its preamble needs stands in a comment."""
+    return to_latex_document(task_sheets(rows, wide=wide), FOOTNOTE + SKIPPED_NOTE)
+
+
+def to_latex_document(sheets: Sequence[Sheet], footnote: str) -> str:
+    """Tables one after the other, to be input into a paper."""
+    head = f"% {footnote}\n% \\usepackage{{booktabs}}, \\usepackage[T1]{{fontenc}}\n"
+    return "\n".join([head, *(to_latex_sheet(sheet) for sheet in sheets)])
+
+
+def task_sheets(rows: Sequence[Result], *, wide: bool = False) -> list[Sheet]:
+    """One table per task, one line per run, the metrics as columns; the best value of each set and split is marked.
 
     Args:
-        header: The columns' names.
-        body: One sequence of cells per line.
-        numbers: How many of the last columns are set to the right.
+        rows: Any rows.
+        wide: Show settings, seed, precision, device and time even where the lines differ without them.
     """
-    cells = [[_escape(cell) for cell in line] for line in (header, *body)]
-    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(header))]
-    right = [column >= len(header) - numbers for column in range(len(header))]
-    rule = ["-" * (width - 1) + ":" if end else "-" * width for width, end in zip(widths, right, strict=True)]
-    padded = [
-        [cell.rjust(width) if end else cell.ljust(width) for cell, width, end in zip(line, widths, right, strict=True)]
-        for line in cells
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (padded[0], rule, *padded[1:]))
+    sheets = []
+    for task, lines in _by_task(rows).items():
+        labels = _labels(lines, wide=wide, always=(*ALWAYS, "checkpoint"))
+        metrics = _metrics(lines)
+        best = best_rows(lines)
+        body = [
+            [
+                *(Cell(str(getattr(line.first, label))) for label in labels),
+                *(_score_cell(line.scores.get(metric), best) for metric in metrics),
+                *(_count_cell(line, column) for column in ("n", "skipped")),
+            ]
+            for line in lines
+        ]
+        sheets.append(Sheet(task, [*labels, *metrics, "n", "skipped"], body, len(metrics) + 2))
+    return sheets
 
 
-def _escape(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+def best_rows(lines: Sequence[Line]) -> set[Result]:
+    """The rows that are best on their set and split, where several lines have the metric; of ranks the lowest."""
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for line in lines:
+        for row in line.scores.values():
+            if not math.isnan(row.value):
+                groups.setdefault((row.dataset, row.split, row.metric), []).append(row)
+    found = set()
+    for (*_, metric), group in groups.items():
+        if len(group) > 1 and not metric.endswith("standard deviation"):
+            choose = min if metric.endswith("rank") else max
+            found |= {row for row in group if row.value == choose(other.value for other in group)}
+    return found
+
+
+def _score_cell(row: Result | None, best: set[Result]) -> Cell:
+    if row is None:
+        return Cell("")
+    value, interval = _parts(row)
+    return Cell(value, interval, order=row.value, best=row in best)
+
+
+def _count_cell(line: Line, column: str) -> Cell:
+    return Cell(_counts(line, column), order=float(max(getattr(row, column) for row in line.scores.values())))
 
 
 def to_rich_table(rows: Sequence[Result], *, wide: bool = False, width: int = 80) -> Group:
@@ -132,7 +164,7 @@ def to_rich_table(rows: Sequence[Result], *, wide: bool = False, width: int = 80
     for task, lines in _by_task(rows).items():
         labels = _labels(lines, wide=wide, always=ALWAYS)
         tables = (_across(lines, labels, beside=" "), _across(lines, labels, beside="\n"))
-        fitting = (table for table in tables if _natural_width(table) <= width)
+        fitting = (table for table in tables if natural_width(table) <= width)
         parts += [Text(task, style="bold"), next(fitting, None) or _down(lines, labels), Text("")]
     skipped = any(row.skipped for row in rows)
     return Group(*parts, Text(f"{FOOTNOTE}{SKIPPED_NOTE if skipped else ''}", style="dim"))
@@ -140,16 +172,17 @@ def to_rich_table(rows: Sequence[Result], *, wide: bool = False, width: int = 80
 
 def _across(lines: Sequence[Line], labels: Sequence[str], *, beside: str) -> Table:
     """One line per run; `beside` stands between a value and its interval."""
-    metrics, counts = _metrics(lines), _count_columns(lines)
+    metrics, counts, best = _metrics(lines), _count_columns(lines), best_rows(lines)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for label in labels:
         table.add_column(Text(label))
     for name in (*metrics, *counts):
         table.add_column(Text(_broken(name)), justify="right")
     for line in lines:
-        cells = [str(getattr(line.first, label)) for label in labels]
-        cells += [_score(line.scores.get(metric), beside) for metric in metrics]
-        table.add_row(*(Text(cell) for cell in (*cells, *(_counts(line, column) for column in counts))))
+        cells = [Text(str(getattr(line.first, label))) for label in labels]
+        scores = [line.scores.get(metric) for metric in metrics]
+        cells += [Text(_score(row, beside), style="bold" if row in best else "") for row in scores]
+        table.add_row(*cells, *(Text(_counts(line, column)) for column in counts))
     return table
 
 
@@ -193,18 +226,12 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(["  " + first, *numbers])
 
 
-def _natural_width(table: Table) -> int:
-    """How many columns the table takes where nothing is folded."""
-    console = Console(file=StringIO(), width=10_000)
-    return console.measure(table).maximum
-
-
 def render(rows: Sequence[Result], format: Format | str, *, wide: bool = False, to_file: bool = False) -> str:
     """The rows as text that ends in a line's end, ready for stdout or a file.
 
     Args:
         rows: Any rows.
-        format: "table", "csv", "markdown" or "json".
+        format: "table", "csv", "markdown", "latex" or "json".
         wide: Show every column that tells runs apart; CSV and JSON always have all columns.
         to_file: The table is not for this terminal: no colours, no limit of its width.
 
@@ -217,6 +244,8 @@ def render(rows: Sequence[Result], format: Format | str, *, wide: bool = False, 
         return to_json(rows)
     if format == "markdown":
         return to_markdown(rows, wide=wide)
+    if format == "latex":
+        return to_latex(rows, wide=wide)
     if format != "table":
         raise ValueError(f"no table format is called {format!r}")
     console = Console(file=StringIO(), width=10_000, force_terminal=False) if to_file else Console()
@@ -296,14 +325,18 @@ def _count_columns(lines: Iterable[Line]) -> tuple[str, ...]:
 
 def _counts(line: Line, column: str) -> str:
     """How many examples; several numbers where the metrics count different things, such as pictures and captions."""
-    return " / ".join(dict.fromkeys(f"{getattr(row, column):,}" for row in line.scores.values()))
+    counts = (getattr(row, column) for row in line.scores.values())
+    return " / ".join(dict.fromkeys(f"{count:,}" if count or column != "n" else "?" for count in counts))
 
 
 def _score(row: Result | None, beside: str = " ") -> str:
-    if row is None:
-        return ""
+    return beside.join(filter(None, _parts(row))) if row is not None else ""
+
+
+def _parts(row: Result) -> tuple[str, str]:
+    """A value and its interval; what is not defined has none."""
     if math.isnan(row.value):
-        return "nan"
+        return "nan", ""
     if math.isnan(row.low) or math.isnan(row.high):
-        return f"{row.value:.2f}"
-    return f"{row.value:.2f}{beside}[{row.low:.1f}, {row.high:.1f}]"
+        return f"{row.value:.2f}", ""
+    return f"{row.value:.2f}", f"[{row.low:.1f}, {row.high:.1f}]"
