@@ -43,8 +43,8 @@ class Benchmark:
 
     @property
     def name(self) -> str:
-        """The task and the dataset."""
-        return f"{self.task} {self.dataset.name}"
+        """The task, the dataset, and the split where the suite names one."""
+        return " ".join(filter(None, (self.task, self.dataset.name, self.values.get("split"))))
 
 
 def read_benchmarks(

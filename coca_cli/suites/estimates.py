@@ -24,6 +24,8 @@ EFFICIENCY = 0.5
 """What a whole model reaches of the rate of one product of matrices."""
 PICTURE_SECONDS = 0.008
 """What one core takes to decode a photograph and to make it smaller."""
+TEXT_POSITIONS = 24
+"""What prompts and captions need, about; texts are cut at the longest of their batch."""
 ROWS = 1024
 TRIES = 3
 MEASURED = 0.2
@@ -62,7 +64,7 @@ def count_work(config: CoCaConfig, survey: Survey) -> float:
     attended = 4.0 * config.vision.heads * config.vision.width * patches  # scores of each attention head, and its sum
     return (
         survey.pictures * cost.per_picture
-        + survey.texts * cost.per_text
+        + survey.texts * cost.per_text * min(1, TEXT_POSITIONS / config.text.context)
         + survey.passes * cost.per_caption
         + survey.words * cost.per_caption / config.text.context  # earlier words are remembered
         + 3 * survey.looks * attended  # forwards, and backwards twice as much

@@ -15,7 +15,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from coca_cli.errors import CocaError
-from coca_cli.suites import candidates
+from coca_cli.model.coca import CoCa
+from coca_cli.suites import candidates, running
 from coca_cli.suites.suite_files import TASKS
 from coca_cli.tasks import caption_eval_run, caption_scores, retrieval_run, zeroshot_run
 from coca_cli.training import probe_run
@@ -399,6 +400,46 @@ def test_a_pooler_is_not_for_every_model_but_a_linear_head_is(
     out = capsys.readouterr().out
     assert "1 to do, 0 kept, 2 not for this model" in out
     assert "probe digits, not for this model: needs a CoCa (with head = linear or knn on embeddings" in out
+
+
+def test_what_a_model_of_the_hub_is_shows_when_it_is_loaded(
+    models: dict[str, Path],
+    two: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    load = candidates.load
+    monkeypatch.setattr(candidates, "load", lambda name, *more: load(str(models["writer"]), *more))
+    monkeypatch.setattr(caption_eval_run, "run_caption_eval", refuse)
+    monkeypatch.setattr(running, "Baseline", CoCa)  # as if it were one that writes nothing
+    two.write_text(TWO + '[[benchmark]]\ntask = "caption"\ndataset = "scenes"\nsplit = "test"\n')
+    assert suite(two, tmp_path, "-m", "hf-hub:owner/name") == 0
+    err = capsys.readouterr().err
+    assert "3 to do, 0 kept, an" not in err
+    assert "caption scenes test hf-hub:owner/name, not for this model: needs a CoCa, best one that" in err
+    assert tasks_of(tmp_path / "results") == ["zeroshot", "retrieval"]
+
+
+def test_real_sets_by_paths_as_the_user_stands(
+    models: dict[str, Path],
+    test_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    named = {
+        "zeroshot": ["imagenet", "wds:wds_cifar10", "imagenet-a"],
+        "retrieval": ["captions:coco_mini/captions_val2017.json", "wds:rsicd"],
+    }
+    file = tmp_path / "real.toml"
+    tables = [f'[[benchmark]]\ntask = "{task}"\ndataset = "{d}"\n' for task, sets in named.items() for d in sets]
+    file.write_text("[defaults]\nlimit = 5\n" + "".join(tables))
+    monkeypatch.chdir(test_data)
+    assert suite(file, tmp_path, "-m", models["writer"], "--data-root", ".", "--format", "json") == 0
+    out, err = capsys.readouterr()
+    assert {row["dataset"] for row in json.loads(out)} == {*named["zeroshot"][:2], *named["retrieval"]}
+    assert "zeroshot imagenet-a, not on disk: " in err
 
 
 # --- the others ---
