@@ -19,7 +19,7 @@ from coca_cli.store import RunFile, Store
 
 NAMED = 6
 NOTE = (
-    "Differences are to {name}, in points, on the examples that both have; p of McNemar's exact test or of a "
+    "Differences are to {name}, in points (of ranks in places), on the examples that both have; p of McNemar's exact test or of a "
     "permutation test, two-sided, not corrected for several comparisons. Without p: nothing was kept of single "
     "examples, or the metric is no mean over them."
 )

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coca_cli.errors import CocaError
-from coca_cli.reports.rich_sheets import natural_width
+from coca_cli.reports.rich_sheets import aligned, natural_width
 from coca_cli.reports.sheets import Cell, Sheet, to_latex_sheet, to_markdown_sheet
 from coca_cli.results import KINDS, Result, to_record
 from coca_cli.store import write_atomically
@@ -199,31 +199,23 @@ def _down(lines: Sequence[Line], labels: Sequence[str]) -> Text:
     """A line that names the run, and below it one line per metric: for narrow terminals, long names, many metrics."""
     counts = _count_columns(lines)
     body = [
-        [row.metric, _score(row), *(f"{getattr(row, column):,}" for column in counts)]
+        [row.metric, _score(row), *(_count(row, column) for column in counts)]
         for line in lines
         for row in line.scores.values()
     ]
     header = ["", "points", *counts]
     widths = [max(len(cells[column]) for cells in (header, *body)) for column in range(len(header))]
-    text = Text(_aligned(header, widths))
+    text = Text(aligned(header, widths))
     cells = iter(body)
     for line in lines:
         text.append(f"\n{', '.join(_named(line.first, label) for label in labels)}", style="bold")
-        text.append("".join("\n" + _aligned(next(cells), widths) for _ in line.scores))
+        text.append("".join("\n" + aligned(next(cells), widths) for _ in line.scores))
     return text
 
 
 def _named(row: Result, label: str) -> str:
     value = str(getattr(row, label))
     return value if label in ALWAYS else f"{label}={value}"
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *numbers = (
-        cell.rjust(width) if column else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
-    return "  ".join(["  " + first, *numbers])
 
 
 def render(rows: Sequence[Result], format: Format | str, *, wide: bool = False, to_file: bool = False) -> str:
@@ -325,8 +317,13 @@ def _count_columns(lines: Iterable[Line]) -> tuple[str, ...]:
 
 def _counts(line: Line, column: str) -> str:
     """How many examples; several numbers where the metrics count different things, such as pictures and captions."""
-    counts = (getattr(row, column) for row in line.scores.values())
-    return " / ".join(dict.fromkeys(f"{count:,}" if count or column != "n" else "?" for count in counts))
+    return " / ".join(dict.fromkeys(_count(row, column) for row in line.scores.values()))
+
+
+def _count(row: Result, column: str) -> str:
+    """A number of examples; results of other programs do not say how many they scored."""
+    count = getattr(row, column)
+    return f"{count:,}" if count or column != "n" else "?"
 
 
 def _score(row: Result | None, beside: str = " ") -> str:

@@ -113,5 +113,5 @@ def test_report_of_an_unknown_dataset_names_those_that_exist(store: Path, capsys
 
 
 def test_report_refuses_another_format(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("--results", store, "--format", "html") == 2
-    assert "html" in capsys.readouterr().err
+    assert call("--results", store, "--format", "xml") == 2
+    assert "xml" in capsys.readouterr().err
