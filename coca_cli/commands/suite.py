@@ -133,13 +133,14 @@ def run(
     benchmarks = read_benchmarks(choose_entries(found, only), _commands(), given | strict, of_the_run)
     store = Store(results)
     items = make_plan(benchmarks, _candidates(found, suite_models), store, again=again)
-    if plan_only:
-        print(render_plan(found, items), end="")
-        return
-    if complete:
+    if complete and not plan_only:
         check_complete(items)
-    check_any(items, found.name)
+    if not plan_only:
+        check_any(items, found.name)
     with joined_world(local_device(choose_device(device))) as world:
+        if plan_only:
+            print(render_plan(found, items) if world.first else "", end="")
+            return
         reporter = Reporter(quiet=quiet or not world.first)
         for line in describe_plan(items):
             reporter.notice(line)
@@ -160,9 +161,8 @@ def list_suites() -> None:
     for suite in suites:
         print(f"{suite.name:{width}}  {len(suite.entries):2}  {suite.title}")
     print()
-    print(
-        "The numbers count benchmarks. coca suite show NAME prints one. A file of your own lies where you like: coca suite run FILE.toml"
-    )
+    print("The numbers count benchmarks. coca suite show NAME prints one.")
+    print("A file of your own lies where you like: coca suite run FILE.toml")
 
 
 def show(suite: SuiteArgument) -> None:

@@ -34,12 +34,14 @@ class Benchmark:
         task: The command.
         dataset: What is measured on.
         values: Every parameter of the command by name, as the command itself would have it.
+        missing: Why the dataset cannot be opened, where its path is not there.
     """
 
     where: str
     task: str
     dataset: Dataset
     values: Mapping[str, Any]
+    missing: str = ""
 
     @property
     def name(self) -> str:
@@ -79,7 +81,7 @@ def _flags(command: Any) -> dict[str, Any]:
 
 def _read(entry: Entry, command: Any, given: Mapping[str, Any], of_the_run: Mapping[str, Any]) -> Benchmark:
     try:
-        dataset = find_dataset(entry.dataset)
+        dataset, missing = _open(entry)
         context = command.make_context(f"coca {entry.task}", list(_words(entry, command)))
         values = dict(context.params)
         if strays := [name for name in (*OF_ONE_FILE, *UNFROZEN) if _is_set(command, values, name)]:
@@ -103,7 +105,24 @@ def _read(entry: Entry, command: Any, given: Mapping[str, Any], of_the_run: Mapp
         if not hasattr(error, "format_message"):  # typer names no class for all that it refuses
             raise
         raise CocaError(f"{entry.where} has a value that is refused: {error.format_message()}") from None
-    return Benchmark(where=entry.where, task=entry.task, dataset=dataset, values=values)
+    return Benchmark(where=entry.where, task=entry.task, dataset=dataset, values=values, missing=missing)
+
+
+def _open(entry: Entry) -> tuple[Dataset, str]:
+    """The dataset, and why it cannot be opened: what stands behind a colon may be no file that is there."""
+    try:
+        return find_dataset(entry.dataset), ""
+    except MissingFile as error:
+        absent = Dataset(
+            name=entry.dataset,
+            task="captions",
+            splits=("",),
+            source="",
+            licence="",
+            layout="",
+            read=lambda *_: iter(()),
+        )
+        return absent, str(error)
 
 
 def _words(entry: Entry, command: Any) -> Iterator[str]:

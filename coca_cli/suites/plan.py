@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from coca_cli.errors import BadExample, CocaError, MissingExtra, MissingFile
 from coca_cli.model.placement import choose_device, choose_precision
+from coca_cli.results import Result
 from coca_cli.store import Store
 from coca_cli.suites.candidates import Candidate
 from coca_cli.suites.command_options import Benchmark
@@ -82,36 +83,44 @@ def make_plan(
     fitting: set[int] = set()
     for candidate in candidates:
         for number, (work, survey) in enumerate(surveyed):
-            benchmark = work.benchmark
             if not work.suits(candidate.kind):
                 continue
             if refusal := work.refusal(candidate, store):
                 reasons[number] = refusal
                 continue
             fitting.add(number)
-            device = choose_device(benchmark.values["device"]).type
-            precision = choose_precision(benchmark.values["precision"], choose_device(device))
-            key = benchmark_key(benchmark, survey, candidate, device, precision)
-            found = None if again else finished.find(key)
-            kept = found is not None and found.stamp == candidate.stamp
-            item = Item(
-                benchmark=benchmark,
-                work=work,
-                status=Status.kept if kept else Status.todo,
-                note=f"kept from {found.when}" if found is not None and kept else "",
-                survey=survey,
-                candidate=candidate,
-                key=key,
-                finished=found,
-            )
-            if not kept:
-                item.seconds = estimate_seconds(benchmark, survey, candidate, rows, device, precision)
-            items.setdefault(key, item)  # the same benchmark may stand in several suites
+            item = _plan_item(work, survey, candidate, None if again else finished, rows)
+            items.setdefault(item.key, item)  # the same benchmark may stand in several suites
     for number, (work, survey) in enumerate(surveyed):
         if number not in fitting:
             why = reasons.get(number, f"needs {work.needs}")
             impossible.append(Item(benchmark=work.benchmark, work=work, status=Status.unfit, note=why, survey=survey))
     return [*items.values(), *impossible]
+
+
+def _plan_item(
+    work: Work, survey: Survey, candidate: Candidate, finished: FinishedBenchmarks | None, rows: Sequence[Result]
+) -> Item:
+    """What becomes of a benchmark with a model that can do it; without what is finished it is to do."""
+    benchmark = work.benchmark
+    device = choose_device(benchmark.values["device"])
+    precision = choose_precision(benchmark.values["precision"], device)
+    key = benchmark_key(benchmark, survey, candidate, device.type, precision)
+    found = finished.find(key) if finished else None
+    item = Item(
+        benchmark=benchmark,
+        work=work,
+        status=Status.todo,
+        survey=survey,
+        candidate=candidate,
+        key=key,
+        finished=found,
+    )
+    if found is not None and found.stamp == candidate.stamp:
+        item.status, item.note = Status.kept, f"kept from {found.when}"
+    else:
+        item.seconds = estimate_seconds(benchmark, survey, candidate, rows, device.type, precision)
+    return item
 
 
 def _look(
@@ -125,6 +134,10 @@ def _look(
         if not any(work.suits(candidate.kind) for candidate in candidates):
             note = f"needs {work.needs}"
             impossible.append(Item(benchmark=benchmark, work=work, status=Status.unfit, note=note))
+            continue
+        if benchmark.missing:
+            note = first_line(MissingFile(benchmark.missing))
+            impossible.append(Item(benchmark=benchmark, work=work, status=Status.absent, note=note))
             continue
         try:
             surveyed.append((work, work.survey(store)))

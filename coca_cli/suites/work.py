@@ -289,9 +289,12 @@ class Understanding(Work):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; a sentence that only leads to the next lines is left out."""
-    line = str(error).partition("\n")[0].strip()
-    return (line.rpartition(". ")[0] if line.endswith(":") and ". " in line else line) or type(error).__name__
+    """What an error says, in one line; half a sentence that goes on in the next lines is left out."""
+    line, _, more = str(error).partition("\n")
+    line = line.strip()
+    if more and not line.endswith("."):
+        line = line.rpartition(". ")[0] or line
+    return line or type(error).__name__
 
 
 WORKS: dict[str, type[Work]] = {

@@ -21,6 +21,7 @@ from coca_cli.suites.suite_files import TASKS
 from coca_cli.tasks import caption_eval_run, caption_scores, retrieval_run, zeroshot_run
 from coca_cli.training import probe_run
 from tests.commands.running import run
+from tests.datasets.make_samples import SAMPLES
 from tests.pictures import drawn
 from tests.suites.small_models import COMMANDS, EVERY_TASK, save_heads
 from tests.tasks.test_java_scorers import quick_meteor  # noqa: F401  (a fixture)
@@ -192,6 +193,24 @@ def test_rows_that_were_deleted_are_not_finished(models: dict[str, Path], two: P
     assert len([row for row in rows(tmp_path / "results") if row["metric"] == "image-to-text recall@1"]) == 1
 
 
+def test_what_ends_in_a_file_for_a_server_is_kept_as_long_as_the_file(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[[benchmark]]\ntask = "understanding"\ndataset = "vqav2"\nsplit = "test-dev"\n')
+    named = ("-m", models["answers"], "--data-root", SAMPLES)
+    assert suite(file, tmp_path, *named) == 0
+    (saved,) = (tmp_path / "results/answers").iterdir()
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(candidates, "load", refuse)
+        assert suite(file, tmp_path, *named) == 0
+    assert "0 to do, 1 kept" in capsys.readouterr().err
+    saved.unlink()
+    assert suite(file, tmp_path, *named) == 0
+    assert saved.is_file()
+
+
 def test_again_does_all_anew(models: dict[str, Path], two: Path, tmp_path: Path) -> None:
     assert suite(two, tmp_path, "-m", models["writer"]) == 0
     assert suite(two, tmp_path, "-m", models["writer"], "--again") == 0
@@ -248,7 +267,8 @@ def test_a_damaged_note_of_what_is_finished_is_no_note(models: dict[str, Path], 
 def test_data_that_are_not_there_are_left_out_or_refused(
     models: dict[str, Path], two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    two.write_text(TWO + '[[benchmark]]\ntask = "zeroshot"\ndataset = "cifar10"\n')
+    own = f'[[benchmark]]\ntask = "retrieval"\ndataset = "captions:{tmp_path / "no.csv"}"\n'
+    two.write_text(TWO + '[[benchmark]]\ntask = "zeroshot"\ndataset = "cifar10"\n' + own)
     more = ("-m", models["writer"], "--data-root", tmp_path)
     assert suite(two, tmp_path, *more, "--strict") == 1
     err = capsys.readouterr().err
@@ -257,6 +277,9 @@ def test_data_that_are_not_there_are_left_out_or_refused(
     assert suite(two, tmp_path, *more) == 0
     err = capsys.readouterr().err
     assert f"zeroshot cifar10, not on disk: the data root {tmp_path} holds no folder cifar10\n" in err
+    gone = tmp_path / "no.csv"
+    assert f"retrieval captions:{gone}, not on disk: nothing lies at {gone}, not captions that can be read\n" in err
+    )
     assert tasks_of(tmp_path / "results") == ["zeroshot", "retrieval"]
 
 

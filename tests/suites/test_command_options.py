@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from coca_cli.options import DecayChoice, FrameMean, HeadChoice, Precision
 from coca_cli.suites.command_options import Benchmark, read_benchmarks
 from coca_cli.suites.requests import probe_request
 from coca_cli.suites.suite_files import Entry, read_suite, suite_names
+from tests.pictures import class_folders
 
 OF_THE_RUN = {"data_root": Path("there"), "cache": True}
 
@@ -71,6 +73,22 @@ def test_what_the_user_types_stands_above_the_suite(commands: dict[str, Any]) ->
 def test_the_shipped_suites_make_sense(commands: dict[str, Any], name: str) -> None:
     suite = read_suite(name)
     assert len(read_benchmarks(list(suite.entries), commands, {}, OF_THE_RUN)) == len(suite.entries)
+
+
+def test_the_suite_of_the_documentation(
+    commands: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = Path(__file__).parents[2] / "docs/suites.md"
+    (text,) = re.findall(r"^```toml\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(text)
+    Path("prompts.txt").write_text("a photo of {c}\n")
+    class_folders(Path("photos"))
+    found = read_benchmarks(list(read_suite("mine.toml").entries), commands, {}, OF_THE_RUN)
+    assert [benchmark.task for benchmark in found] == [*["retrieval"] * 2, "zeroshot", "retrieval", *["probe"] * 2]
+    assert [bool(benchmark.missing) for benchmark in found] == [False, False, False, True, True, False]
+    assert [benchmark.values["limit"] for benchmark in found] == [None, None, 1000, 1000, 1000, 1000]
+    assert found[-1].values["learning_rates"] == [5e-4, 1e-3]
 
 
 @pytest.mark.parametrize(
