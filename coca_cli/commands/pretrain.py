@@ -235,7 +235,8 @@ def pretrain(
     if trained is None:
         return
     last, unreadable = trained.last, f"; {trained.unreadable}" if trained.unreadable else ""
-    losses = f"contrastive loss {last.parts['contrastive']:.3f}, caption loss {last.parts['caption']:.3f}"
+    named = [name for name in ("contrastive", "caption") if name in last.parts]
+    losses = ", ".join(f"{name} loss {last.parts[name]:.3f}" for name in named)
     print(f"{output}: {last.step:,} steps, {losses}{unreadable}")
     reporter.notice(f"next: coca eval zeroshot -m {output} -d NAME")
 

@@ -143,6 +143,7 @@ def backward(
     With several parts the contrastive loss is still that of the whole batch: a first pass without gradient embeds all
     of them, the loss gives the gradient of every embedding, a second pass carries it on into the weights. With a
     contrastive weight of 0 that loss is only looked at: with several parts as the mean of theirs, without a first pass.
+    With a caption weight of 0 the multimodal decoder is not computed, and the caption loss is given as 0.
 
     Args:
         objective: As `parallelise` gave it.
@@ -158,10 +159,11 @@ def backward(
     tokens = torch.stack([(part.texts.targets != pad_id).sum() for part in parts]).sum().float()
     tokens = sum_over(tokens, world).clamp(min=1)
     per_token = weights.caption * world.size / tokens
+    captions = weights.caption > 0
     if not weights.contrastive:
         contrastive, summed = _captions_alone(objective, parts, per_token, world)
     elif len(parts) == 1:
-        encoded: Encoded = objective(parts[0].pixels, parts[0].texts)
+        encoded: Encoded = objective(parts[0].pixels, parts[0].texts, captions=captions)
         contrastive = contrastive_loss(encoded.image, encoded.text, encoded.logit_scale, world, parts[0].ids)
         (weights.contrastive * contrastive + per_token * encoded.caption).backward()  # type: ignore[no-untyped-call]
         summed = encoded.caption.detach()
@@ -171,7 +173,7 @@ def backward(
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
             with unsynchronised(objective, quiet=not last):
-                encoded = objective(part.pixels, part.texts)
+                encoded = objective(part.pixels, part.texts, captions=captions)
                 rows = slice(index * len(part.pixels), (index + 1) * len(part.pixels))
                 loss = per_token * encoded.caption + (encoded.image * cached.image[rows]).sum()
                 loss = loss + (encoded.text * cached.text[rows]).sum()

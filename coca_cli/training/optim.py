@@ -103,6 +103,18 @@ def freeze_contrastive(model: nn.Module) -> None:
             parameter.requires_grad_(False)
 
 
+def freeze_captioning(model: nn.Module, *, pooler: bool) -> None:
+    """Leave what the contrastive loss does not reach as it is.
+
+    Args:
+        model: In place.
+        pooler: The generative pooler serves the decoder alone, as it does beside a contrastive one.
+    """
+    for name, parameter in model.named_parameters():
+        if name.startswith(("decoder.", "image.generative.") if pooler else "decoder."):
+            parameter.requires_grad_(False)
+
+
 def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
     """Leave parameters as they are.
 

@@ -49,11 +49,10 @@ class PairWork:
         """Add the gradient of a batch to the parameters."""
         parts = split_batch(batch, self.model, self.tokenizer, self.execution, with_ids=self.mask_equal_texts)
         losses = backward(self.objective, parts, self.model.pad_id, self.weights, self.execution.world)
-        named = {
-            "contrastive": losses.contrastive,
-            "caption": losses.caption,
-            "temperature": (1 / self.model.logit_scale).item(),  # inf, not an error, where the scale has become 0
-        }
+        named = {"contrastive": losses.contrastive}
+        if self.weights.caption:  # else nobody has computed it
+            named["caption"] = losses.caption
+        named["temperature"] = (1 / self.model.logit_scale).item()  # inf, not an error, where the scale has become 0
         operations = sum(self.cost.of(len(part.pixels), len(part.texts.rows)) for part in parts)
         return StepLosses(losses.total, named, operations)
 

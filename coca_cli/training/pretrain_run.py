@@ -119,7 +119,7 @@ class PairCourse:
             tokenizer=prepared.tokenizer,
             weights=Weights(recipe.contrastive_weight, recipe.caption_weight),
             execution=execution,
-            cost=step_cost(model.config),
+            cost=step_cost(model.config) if recipe.caption_weight else step_cost(model.config, captions=False),
             mask_equal_texts=recipe.mask_equal_texts,
         )
 

@@ -31,7 +31,7 @@ from coca_cli.model.tokenizer import (
     train_sentencepiece,
 )
 from coca_cli.training.mixture import Feed, Mixture, share_out
-from coca_cli.training.optim import freeze, freeze_contrastive
+from coca_cli.training.optim import freeze, freeze_captioning, freeze_contrastive
 from coca_cli.training.pretrain_request import PretrainRequest
 from coca_cli.training.schedule import Recipe
 from coca_cli.training.word_dropout import check_word_dropout
@@ -77,12 +77,16 @@ def prepare(
     """
     mixture = open_mixture(request)
     recipe = settle_recipe(request, mixture, device)
+    if not recipe.contrastive_weight and not recipe.caption_weight:
+        raise CocaError("both losses have the weight 0, so nothing would be learned; give one of them a weight above 0")
     torch.manual_seed(recipe.seed)
     model, tokenizer = build_model(request, mixture, checkpoint, shapes_alone=shapes_alone)
     check_word_dropout(recipe.word_dropout, tokenizer)
     freeze(model, request.freeze)
     if not recipe.contrastive_weight:
         freeze_contrastive(model)
+    if not recipe.caption_weight:
+        freeze_captioning(model, pooler=model.config.pooler.wiring == "parallel")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise CocaError(
             f"--freeze {' --freeze '.join(request.freeze)} leaves nothing to train; freeze less, such as image alone"

@@ -35,15 +35,27 @@ class StepCost:
         return BACKWARD * (pictures * self.picture + words * self.word)
 
 
-def step_cost(config: CoCaConfig) -> StepCost:
-    """Count on the meta device, with texts of two lengths."""
+def step_cost(config: CoCaConfig, *, captions: bool = True) -> StepCost:
+    """Count on the meta device, with texts of two lengths.
+
+    Args:
+        config: The model's.
+        captions: The multimodal decoder is computed, too.
+    """
     with torch.device("meta"):
         model = CoCa(config).eval().requires_grad_(False)
         images = torch.empty(1, 3, config.image.size, config.image.size)
         short, long = (torch.empty(1, length, dtype=torch.long) for length in (2, config.text.context))
-    one, other = (count_operations(partial(model, images, tokens)) for tokens in (short, long))
+    run = model if captions else partial(_encode, model)
+    one, other = (count_operations(partial(run, images, tokens)) for tokens in (short, long))
     word = (other - one) // (config.text.context - 2)
     return StepCost(one - (2 + config.text.cls_tokens) * word, word)
+
+
+def _encode(model: CoCa, images: torch.Tensor, tokens: torch.Tensor) -> None:
+    """What the contrastive loss alone needs."""
+    model.encode_image(images)
+    model.encode_text(tokens)
 
 
 def measured_peak(device: torch.device, *, mixed: bool) -> float:

@@ -80,6 +80,20 @@ def test_a_weight_of_zero_switches_a_loss_off(weights: Weights, still: str, part
 
 
 @pytest.mark.parametrize("parts", [1, 2])
+def test_without_the_caption_loss_nobody_asks_the_decoder(parts: int) -> None:
+    """And the gradient is that of the contrastive loss."""
+    model, expected = tiny_coca().train(), tiny_coca().train()
+    plainly(expected, Weights(1, 0))
+    asked: list[object] = []
+    model.decoder.layers[0].register_forward_hook(lambda *_: asked.append(1))
+    found = backward(Objective(model), parts_of(model, WHOLE, parts), model.pad_id, Weights(1, 0), SINGLE)
+    assert (found.caption, asked) == (0.0, [])
+    right = gradients(expected)
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradient, right[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
 def test_activations_computed_twice_change_nothing(parts: int) -> None:
     model, twice = tiny_coca().train(), tiny_coca().train()
     twice.checkpoint_activations()

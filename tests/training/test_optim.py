@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from coca_cli.errors import UnknownName
 from coca_cli.model.coca import CoCa
 from coca_cli.options import DecayChoice, OptimizerChoice
-from coca_cli.training.optim import build_optimizer, clip_gradients, freeze, freeze_contrastive, learning_rate_at
+from coca_cli.training.optim import (
+    build_optimizer,
+    clip_gradients,
+    freeze,
+    freeze_captioning,
+    freeze_contrastive,
+    learning_rate_at,
+)
 from tests.model.small_models import BUILDS, pictures, small_coca, texts
 from tests.tasks.tiny import tiny_coca
 
@@ -233,6 +240,20 @@ def test_exactly_what_captions_do_not_reach_is_frozen(build: str) -> None:
     assert still(model) == unreached
     assert ("image.contrastive.queries" in unreached) is (model.config.pooler.wiring != "shared")
     assert ({"image.projection.weight", "text.projection.weight"} <= unreached) is model.config.projection
+
+
+@pytest.mark.parametrize("build", [name for name in BUILDS if not name.startswith(("shared", "open_clip"))])
+def test_exactly_what_the_contrastive_loss_does_not_reach_is_frozen(build: str) -> None:
+    """Of a shared pooler some rows are reached and some are not: it stays trained."""
+    model = small_coca(*BUILDS[build])
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    image, text = model.encode_image(pictures(2)), model.encode_text(texts(5, 3))
+    loss = (model.logit_scale * F.normalize(image.embedding, dim=-1) @ F.normalize(text.embedding, dim=-1).T).square()
+    gradients = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
+    unreached = {name for name, found in zip(names, gradients, strict=True) if found is None}
+    freeze_captioning(model, pooler=model.config.pooler.wiring == "parallel")
+    assert still(model) == unreached
+    assert "decoder.to_vocab.weight" in unreached
 
 
 def test_what_was_frozen_before_stays_so() -> None:

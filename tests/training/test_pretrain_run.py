@@ -1079,3 +1079,31 @@ def test_an_output_that_cannot_be_written_is_noticed_before_the_work(
 def test_wrong_usage_has_exit_code_2(tmp_path: Path, more: tuple[object, ...]) -> None:
     assert pretrain(tmp_path / "run", *more) == 2
     assert not (tmp_path / "run").exists()
+
+
+# --- one loss alone ---
+
+
+def test_without_the_caption_loss_the_decoder_stays_as_it_began(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "step_cost", lambda config, captions=True: StepCost(1000, 10))
+    assert pretrain(tmp_path / "both") == 0
+    capsys.readouterr()
+    assert pretrain(tmp_path / "one", "--caption-weight", 0, "--save-every", 1) == 0
+    assert re.search(r"2 steps, contrastive loss \d\.\d+\n", capsys.readouterr().out)
+    line = json.loads((tmp_path / "one" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert list(line) == [name for name in METRICS if name != "caption"]
+    both, one = weights(tmp_path / "both"), weights(tmp_path / "one")
+    moved = {name for name in one if not torch.equal(one[name], both[name])}
+    assert "image.contrastive.queries" in moved
+    decoder = [name for name in one if name.startswith("decoder.")]
+    assert pretrain(tmp_path / "long", "--caption-weight", 0, "--steps", 4) == 0
+    long = weights(tmp_path / "long")
+    assert all(torch.equal(one[name], long[name]) for name in decoder)
+    assert not torch.equal(one["text.cls"], long["text.cls"])
+
+
+def test_two_weights_of_zero_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pretrain(tmp_path / "run", "--caption-weight", 0, "--contrastive-weight", 0) == 1
+    assert "both losses have the weight 0, so nothing would be learned" in refused(capsys, 1)

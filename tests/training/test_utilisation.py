@@ -40,6 +40,18 @@ def test_the_count_is_near_what_torch_counts_in_a_step(lengths: tuple[int, ...])
     assert found == pytest.approx(counter.get_total_flops(), rel=0.15)
 
 
+def test_without_captions_the_decoder_costs_nothing() -> None:
+    """Torch counts what such a step takes."""
+    model = tiny_coca().train()
+    tokens = LetterTokenizer().encode(["x" * 10] * 4)
+    part = Part(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), pack_texts(model, tokens))
+    with FlopCounterMode(display=False) as counter:
+        backward(Objective(model), [part], model.pad_id, Weights(1, 0))
+    found = step_cost(model.config, captions=False).of(4, len(part.texts.rows))
+    assert found == pytest.approx(counter.get_total_flops(), rel=0.15)
+    assert found < 0.9 * step_cost(model.config).of(4, len(part.texts.rows))
+
+
 @pytest.mark.parametrize("build", ["no queries, own widths", "three [CLS]", "open_clip, legacy mask"])
 def test_every_build_can_be_counted(build: str) -> None:
     cost = step_cost(small_config(*BUILDS[build]))
