@@ -279,7 +279,6 @@ def test_data_that_are_not_there_are_left_out_or_refused(
     assert f"zeroshot cifar10, not on disk: the data root {tmp_path} holds no folder cifar10\n" in err
     gone = tmp_path / "no.csv"
     assert f"retrieval captions:{gone}, not on disk: nothing lies at {gone}, not captions that can be read\n" in err
-    )
     assert tasks_of(tmp_path / "results") == ["zeroshot", "retrieval"]
 
 
