@@ -19,9 +19,9 @@ from coca_cli.store import RunFile, Store
 
 NAMED = 6
 NOTE = (
-    "Differences are to {name}, in points (of ranks in places), on the examples that both have; p of McNemar's exact test or of a "
-    "permutation test, two-sided, not corrected for several comparisons. Without p: nothing was kept of single "
-    "examples, or the metric is no mean over them."
+    "Differences are to {name}, in points (of ranks in places), on the examples that both have; p of McNemar's exact "
+    "test or of a permutation test, two-sided, not corrected for several comparisons; significant is p below 0.05. "
+    "Without p: nothing was kept of single examples, or the metric is no mean over them."
 )
 
 
@@ -176,7 +176,7 @@ def difference_sheet(found: Sequence[Difference], name: str) -> Sheet:
                 Cell(f"{paired.n:,}" if paired else "", order=float(paired.n) if paired else math.nan),
             ]
         )
-    header = ["task", "dataset", "split", "model", "metric", "value", name, "difference", "p", "significant", "pairs"]
+    header = ["task", "dataset", "split", "model", "metric", "value", name, "diff.", "p", "signif.", "pairs"]
     return Sheet(f"Difference to {name}", header, lines, 6, [NOTE.format(name=name)], groups)
 
 

@@ -68,7 +68,9 @@ def _actions(header: str, paper: str, name: str) -> Column:
 
 
 def _zero_shot(paper: str, name: str, split: str, n: int) -> Column:
-    return Column(paper, paper, ("val/test",), "top-1", Source(("zeroshot",), name, split, "top-1", n))
+    return Column(
+        paper.replace("ImageNet", "IN"), paper, ("val/test",), "top-1", Source(("zeroshot",), name, split, "top-1", n)
+    )
 
 
 def _recalls(paper: str, splits: tuple[str, ...], source: Source, noun: str) -> list[Column]:
@@ -137,19 +139,17 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     Layout(
         "4",
-        "Zero-shot image classification, top-1 (Table 4)",
+        "Zero-shot image classification on ImageNet (IN) and its shifts, top-1 (Table 4)",
         (
             _zero_shot("ImageNet", "imagenet", "val", 50_000),
             _zero_shot("ImageNet-A", "imagenet-a", "test", 7_500),
             _zero_shot("ImageNet-R", "imagenet-r", "test", 30_000),
             _zero_shot("ImageNet-V2", "imagenet-v2", "test", 10_000),
             _zero_shot("ImageNet-Sketch", "imagenet-sketch", "test", 50_889),
-            _zero_shot("ObjectNet", "objectnet", "test", 18_574),
+            _zero_shot("ObjectNet", "objectnet", "test", 18_574)._replace(header="ObjNet"),
         ),
-        mean="Average",
-        notes=(
-            "The averages of CLIP and ALIGN are the paper's; of the values beside them the means are 74.15 and 75.25.",
-        ),
+        mean="Mean",
+        notes=("The means of CLIP and ALIGN are the paper's; those of the values beside them are 74.15 and 75.25.",),
     ),
     Layout(
         "5",
@@ -186,12 +186,12 @@ LAYOUTS: tuple[Layout, ...] = (
             _captions("METEOR", "MSCOCO", "Karpathy test", "METEOR", _COCO),
             _captions("CIDEr", "MSCOCO", "Karpathy test", "CIDEr", _COCO),
             _captions("SPICE", "MSCOCO", "Karpathy test", "SPICE", _COCO),
-            _captions("NoCaps val CIDEr", "NoCaps", "val overall", "CIDEr", _NOCAPS),
-            _captions("NoCaps val SPICE", "NoCaps", "val overall", "SPICE", _NOCAPS),
-            _captions("NoCaps test CIDEr", "NoCaps", "test overall", "CIDEr", None),
-            _captions("NoCaps test SPICE", "NoCaps", "test overall", "SPICE", None),
+            _captions("NoCaps val C", "NoCaps", "val overall", "CIDEr", _NOCAPS),
+            _captions("NoCaps val S", "NoCaps", "val overall", "SPICE", _NOCAPS),
+            _captions("NoCaps test C", "NoCaps", "test overall", "CIDEr", None),
+            _captions("NoCaps test S", "NoCaps", "test overall", "SPICE", None),
         ),
-        notes=("NoCaps test is scored by its server.",),
+        notes=("C is CIDEr, S is SPICE. NoCaps test is scored by its server.",),
     ),
 )
 """Tables 2 to 7 of arXiv 2205.01917v2."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from io import StringIO
 
@@ -12,8 +13,10 @@ from rich.text import Text
 
 from coca_cli.reports.sheets import Cell, Sheet
 
-NAME_WIDTH = 28
+NAME_WIDTH = 22
 """Where space is scarce, longer names of lines are broken."""
+BREAKS = re.compile(r" |(?<=-)")
+"""There the names of columns may be broken."""
 
 
 def to_rich_sheet(sheet: Sheet, width: int) -> Group:
@@ -23,7 +26,7 @@ def to_rich_sheet(sheet: Sheet, width: int) -> Group:
         sheet: Any table.
         width: Columns of the terminal.
     """
-    tries = ((" ", None), ("\n", None), (" ", NAME_WIDTH), ("\n", NAME_WIDTH), (None, None), (None, NAME_WIDTH))
+    tries = ((" ", None), ("\n", None), (" ", NAME_WIDTH), ("\n", NAME_WIDTH), (None, NAME_WIDTH))
     tables = (_table(sheet, beside, first) for beside, first in tries)
     fitting = next((table for table in tables if natural_width(table) <= width), None)
     notes = [Text(note, style="dim") for note in sheet.notes]
@@ -31,12 +34,17 @@ def to_rich_sheet(sheet: Sheet, width: int) -> Group:
 
 
 def _table(sheet: Sheet, beside: str | None, first: int | None) -> Table:
-    """With `beside` between a value and its interval, and the first column no wider than `first`."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    """With `beside` between a value and its interval; where `first` limits the first column, headers are broken too."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0 if first and beside is None else 1, 0, 0))
     for number, name in enumerate(sheet.header):
         right = number >= len(sheet.header) - sheet.numbers
         limit = None if number else first
-        table.add_column(Text(name), justify="right" if right else "left", overflow="fold", max_width=limit)
+        table.add_column(
+            Text(BREAKS.sub("\n", name) if first else name),
+            justify="right" if right else "left",
+            overflow="fold",
+            max_width=limit,
+        )
     for number, line in enumerate(sheet.lines):
         if number in sheet.groups:
             table.add_section()
