@@ -26,6 +26,7 @@ def demo(
     from coca_cli.model.placement import place
     from coca_cli.model.understanding_folder import load_understanding
     from coca_cli.progress import Reporter
+    from coca_cli.reports.html_page import write_page
     from coca_cli.reports.tables import render, write_table
     from coca_cli.store import Store
     from coca_cli.tasks import caption_eval_run, retrieval_run, understanding_run, zeroshot_run
@@ -71,13 +72,15 @@ def demo(
     rows += answered.rows
     for name in ("report.csv", "report.md"):
         write_table(folder / name, rows, "table")
+    write_page(folder / "report.html", store, rows, title="coca demo")
     print(render(rows, "table"), end="")
-    print(f"Written: {folder}/report.md, {folder}/report.csv, {folder}/retrieval.png (five captions and the pictures")
-    print(f"found for them), {captions} (what the model wrote), {folder}/answers.png and .csv (what it answered),")
-    print(f"the models in {model} and {answerer}.")
+    print(f"Written: {folder}/report.html, a page to open in a browser; {folder}/report.md and .csv;")
+    print(f"{folder}/retrieval.png (captions and the pictures found for them), {captions} (what the model wrote),")
+    print(f"{folder}/answers.png and .csv (what it answered); the models in {model} and {answerer}.")
     print("Asked about scenes that it never saw:")
     for given in spread_answers(answered.answers, 3):
         print(f"  {describe_answer(given)}")
     print("Next, on pictures of your own, one folder per class, or any:")
     print("  coca eval zeroshot -m coca_ViT-B-32 --pretrained laion2b_s13b_b90k -d folder:PATH")
     print(f"  coca caption -m {model} PATH")
+    print("Every task once, and its page: coca suite run smoke, then coca report --format html -o report.html")

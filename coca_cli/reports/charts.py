@@ -178,7 +178,8 @@ def to_svg(chart: Chart) -> str:
     assert found is not None
     svg = re.sub(r"<metadata>.*?</metadata>", "", found[0], flags=re.DOTALL)
     svg = svg.replace(INK, "currentColor")
-    return re.sub(r'(<svg[^>]*?) height="[^"]*"([^>]*?) width="[^"]*"', r"\1\2", svg, count=1)
+    head, end, rest = svg.partition(">")
+    return re.sub(r' (?:width|height)="[^"]*"', "", head) + end + rest
 
 
 def save_chart(chart: Chart, path: Path) -> None:

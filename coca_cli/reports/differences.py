@@ -146,12 +146,13 @@ def _test(first: ExampleScores | None, second: ExampleScores | None) -> Paired |
     return compare_paired(theirs, second.scores[np.array(shared)], of)
 
 
-def difference_sheet(found: Sequence[Difference], name: str) -> Sheet:
+def difference_sheet(found: Sequence[Difference], name: str, *, fill: bool = False) -> Sheet:
     """The differences as people read them.
 
     Args:
         found: From `find_differences`.
         name: What the rows are compared with.
+        fill: Repeat in each line what it has in common with the line above, so that lines can be sorted.
     """
     lines: list[list[Cell]] = []
     groups, before = list[int](), ("", "", "", "")
@@ -160,7 +161,7 @@ def difference_sheet(found: Sequence[Difference], name: str) -> Sheet:
         place = (row.task, row.dataset, row.split, row.model)
         if lines and place != before:
             groups.append(len(lines))
-        told = place if place != before else ("", "", "", "")
+        told = place if fill or place != before else ("", "", "", "")
         before = place
         gap = 100 * paired.difference if paired else row.value - one.base.value
         interval = f"[{100 * paired.low:+.1f}, {100 * paired.high:+.1f}]" if paired else ""

@@ -26,7 +26,7 @@ from coca_cli.reports.run_scores import find_run
 from coca_cli.reports.sheets import Cell, Sheet
 from coca_cli.reports.tables import FOOTNOTE, SKIPPED_NOTE, task_sheets
 from coca_cli.results import Result
-from coca_cli.store import RunFile, Store
+from coca_cli.store import RunFile, Store, write_atomically
 
 OVERLAY_SIDE = 160
 """Pixels of a picture with attention over it."""
@@ -98,6 +98,16 @@ def build_page(
         "runs": [_shown(run) for run in made],
     }
     return _render(parts, rows, title)
+
+
+def write_page(path: Path, store: Store, rows: Sequence[Result], *, title: str) -> None:
+    """Write the page of these rows to a file, whole or not at all; see `build_page`.
+
+    Raises:
+        CocaError: The folder cannot be written.
+        OSError: The disk is full.
+    """
+    write_atomically(path, build_page(store, rows, title=title))
 
 
 def _render(parts: dict[str, Any], rows: Sequence[Result], title: str) -> str:

@@ -106,7 +106,7 @@ def make_report(request: ReportRequest, format: str, *, to_file: bool = False) -
     if format == "html":
         sheet = None
         if name and not _of_paper(name):
-            sheet = difference_sheet(_differences(request, rows, name), _short(name))
+            sheet = difference_sheet(_differences(request, rows, name), _short(name), fill=True)
         return build_page(
             Store(request.results),
             rows,

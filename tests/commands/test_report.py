@@ -21,7 +21,14 @@ def store(tmp_path: Path) -> Path:
         values: dict[str, object] = {
             name: {"str": name, "int": 1, "float": value}[kind] for name, kind in KINDS.items()
         }
-        values |= {"task": "zeroshot", "dataset": dataset, "metric": "top-1", "when": when, "model": f"coca_{dataset}"}
+        values |= {
+            "task": "zeroshot",
+            "split": "val",
+            "dataset": dataset,
+            "metric": "top-1",
+            "when": when,
+            "model": f"coca_{dataset}",
+        }
         row = Result(**(values | {"settings": settings_hash({})}))  # type: ignore[arg-type]
         run = Run(task="zeroshot", dataset=dataset, command="coca", settings={}, versions={}, seconds=1.0, when=when)
         Store(folder).append([row], run)
@@ -115,3 +122,81 @@ def test_report_of_an_unknown_dataset_names_those_that_exist(store: Path, capsys
 def test_report_refuses_another_format(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--results", store, "--format", "xml") == 2
     assert "xml" in capsys.readouterr().err
+
+
+def test_a_page_goes_to_a_file_or_a_pipe(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", store, "--output", tmp_path / "report.html", "--title", "Mine") == 0
+    assert "<title>Mine</title>" in (tmp_path / "report.html").read_text()
+    assert call("--results", store, "--format", "html") == 0
+    assert "<title>CoCa: results</title>" in capsys.readouterr().out
+
+
+def test_a_page_is_not_poured_out_on_a_terminal(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert call("--results", store, "--format", "html") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"to {store / 'report.html'}" in err
+    assert (store / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
+def test_beside_the_paper_in_every_form(store: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    asked = ("--against", "paper:CoCa-Large", "--dataset", "imagenet", "--format", form)
+    assert call("--results", store, *asked) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "CoCa-Large" in out
+    assert "84.8" in out
+    assert "coca_imagenet" in out.replace("\\_", "_")
+
+
+def test_a_model_that_the_paper_has_not(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", store, "--against", "paper:CoCa-Lage") == 1
+    assert "Did you mean CoCa-Large" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
+def test_beside_another_store_in_every_form(store: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    assert call("--results", store, "--against", store, "--all", "--format", form) == 0
+    out, _ = capsys.readouterr()
+    assert "-1.0" in out  # the older of the two runs on digits is one point below the newest
+
+
+def test_an_empty_folder_is_no_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert call("--results", store, "--against", tmp_path / "empty") == 1
+    assert "--against takes the folder of a store" in " ".join(capsys.readouterr().err.split())
+
+
+def test_clip_benchmarks_files_out_and_in(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", store, "--clip-benchmark", tmp_path / "cb") == 0
+    assert "wrote 2 evaluations" in capsys.readouterr().err
+    assert call("--results", tmp_path / "none", "--beside", tmp_path / "cb", "--format", "csv") == 0
+    assert sorted(read_values(capsys.readouterr().out)) == ["75.0", "91.0"]
+
+
+def test_charts_go_to_a_folder(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    lines = [json.dumps({"step": step, "loss": 1 / step}) for step in (1, 2, 3)]
+    (tmp_path / "run/metrics.jsonl").write_text("\n".join(lines))
+    assert call("--results", store, "--plots", tmp_path / "figures", "--training", tmp_path / "run") == 0
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert names == ["results.png", "results.svg", "training-run.png", "training-run.svg"]
+    assert "<svg" in (tmp_path / "figures/results.svg").read_text()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_that_is_no_training_run(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--results", store, "--training", tmp_path) == 1
+    assert "there is no metrics.jsonl, which every training run" in " ".join(capsys.readouterr().err.split())
+
+
+def test_nothing_to_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_text(
+        json.dumps({"dataset": "a", "model": "b", "pretrained": "c", "task": "captioning", "metrics": {"METEOR": 0.3}})
+    )
+    assert call("--results", tmp_path, "--beside", tmp_path / "a.json", "--plots", tmp_path / "figures") == 1
+    assert "there is nothing to draw in these results" in " ".join(capsys.readouterr().err.split())
