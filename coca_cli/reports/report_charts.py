@@ -30,7 +30,7 @@ def result_chart(rows: Sequence[Result]) -> Chart | None:
     groups: dict[str, list[tuple[str, float, float, float]]] = {}
     for row in rows:
         if row.metric in (*LEADING, *LEADING_CLIPS) and not math.isnan(row.value):
-            name = f"{shorten(row.dataset)} {row.split}, {row.metric}"
+            name = f"{row.task} {shorten(row.dataset)} {row.split}, {row.metric}"
             groups.setdefault(name, []).append((row.model, row.value, row.low, row.high))
     return interval_chart("results", "Results with 95 % intervals", groups) if groups else None
 

@@ -104,7 +104,10 @@ def multiplication_rate(width: int, device: str, precision: str) -> float:
 def _by_rows(
     benchmark: Benchmark, survey: Survey, candidate: Candidate, rows: Sequence[Result], device: str, precision: str
 ) -> float | None:
-    """By the newest row of the same kind, best of the same dataset; a head's training is no matter of examples."""
+    """By the newest row of the same dataset, or else of its kind.
+
+    A head's training is no matter of examples, and the prompts of zero-shot classification are another dataset's.
+    """
     alike = [
         row
         for row in reversed(rows)
@@ -115,11 +118,9 @@ def _by_rows(
     same = [row for row in alike if row.dataset == benchmark.dataset.name]
     if benchmark.task == "probe":
         return next((row.seconds for row in same if row.n == survey.examples), None)
-    if found := next(iter(same), None) or next(
-        (row for row in alike if _media(row.dataset) == benchmark.dataset.media), None
-    ):
-        return found.seconds * survey.examples / found.n
-    return None
+    if benchmark.task != "zeroshot":
+        same += [row for row in alike if _media(row.dataset) == benchmark.dataset.media]
+    return same[0].seconds * survey.examples / same[0].n if same else None
 
 
 @cache
