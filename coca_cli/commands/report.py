@@ -61,9 +61,10 @@ def report(
             "--model", "-m", metavar="NAME", help="Only this model, or these: 'coca_*'.", rich_help_panel=FILTER_PANEL
         ),
     ] = None,
-    against: Annotated[
+    compared: Annotated[
         str | None,
         typer.Option(
+            "--against",
             metavar="paper|RUN",
             help="Beside the paper's Tables 2 to 7 (paper:CoCa-Large shows differences, too), or by how much results "
             "differ from those of another model here, MODEL or MODEL@HASH, or of another --results folder, with a "
@@ -136,7 +137,7 @@ def report(
         dataset=only_dataset,
         model=only_model,
         beside=beside or (),
-        against=against,
+        against=compared,
         title=title,
         training=training or (),
         wide=wide,

@@ -34,12 +34,11 @@ from coca_cli.reports.paper_tables import (
 from coca_cli.reports.report_charts import model_folders, recall_charts, result_chart, training_charts
 from coca_cli.reports.rich_sheets import to_rich_sheet
 from coca_cli.reports.sheets import Sheet, to_markdown_sheet
-from coca_cli.reports.tables import FOOTNOTE, render, to_csv, to_latex_document
+from coca_cli.reports.tables import FOOTNOTE, SUFFIXES, render, to_csv, to_latex_document, write_text
 from coca_cli.results import Result, latest, select
-from coca_cli.store import Store, write_atomically
+from coca_cli.store import Store
 
-SUFFIXES = {".csv": "csv", ".md": "markdown", ".markdown": "markdown", ".tex": "latex", ".html": "html", ".htm": "html"}
-SUFFIXES |= {".json": "json"}
+PAGES = {".html": "html", ".htm": "html"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,14 +166,8 @@ def write_report(request: ReportRequest, path: Path, format: str) -> None:
     Raises:
         CocaError: There is nothing to show, or the file cannot be written.
     """
-    format = SUFFIXES.get(path.suffix.lower(), format) if format == "table" else format
-    text = make_report(request, format, to_file=True)
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise CocaError(
-            f"the report cannot be written to {path}: {error.strerror}. Name a file, in a folder that can be written."
-        ) from error
+    format = (SUFFIXES | PAGES).get(path.suffix.lower(), format) if format == "table" else format
+    write_text(path, make_report(request, format, to_file=True))
 
 
 def write_charts(request: ReportRequest, folder: Path) -> list[Path]:

@@ -258,9 +258,16 @@ def write_table(path: Path, rows: Sequence[Result], format: Format | str, *, wid
     Raises:
         CocaError: The file cannot be written.
     """
-    text = render(
-        rows, SUFFIXES.get(path.suffix.lower(), format) if format == "table" else format, wide=wide, to_file=True
-    )
+    format = SUFFIXES.get(path.suffix.lower(), format) if format == "table" else format
+    write_text(path, render(rows, format, wide=wide, to_file=True))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a table as it was rendered, whole or not at all.
+
+    Raises:
+        CocaError: The file cannot be written.
+    """
     try:
         write_atomically(path, text)
     except OSError as error:

@@ -62,8 +62,15 @@ def test_earlier_rows_of_the_same_dataset_come_first(writer: Candidate) -> None:
 
 
 def test_rows_of_another_dataset_of_pictures_do_where_there_are_none(writer: Candidate) -> None:
-    rows = [row(dataset="scenes", seconds=2.0), row(dataset="moving-scenes", seconds=50.0), row(dataset="folder:gone")]
-    assert seconds("zeroshot", "digits", Survey("test", 50), writer, rows) == 1.0
+    known = {"scenes": 2.0, "moving-scenes": 50.0, "folder:gone": 5.0}
+    rows = [row(task="retrieval", dataset=name, seconds=value) for name, value in known.items()]
+    assert seconds("retrieval", "digits", Survey("test", 50), writer, rows) == 1.0
+
+
+def test_prompts_of_another_dataset_say_nothing(writer: Candidate) -> None:
+    survey = Survey("test", 50, pictures=50)
+    other = [row(dataset="scenes", seconds=2_000.0)]
+    assert seconds("zeroshot", "digits", survey, writer, other) == seconds("zeroshot", "digits", survey, writer, [])
 
 
 @pytest.mark.parametrize("other", [{"model": "x"}, {"device": "cuda"}, {"precision": "bf16"}, {"n": 0}])
