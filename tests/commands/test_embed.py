@@ -167,6 +167,7 @@ def test_refusals(
     assert (tmp_path / "there.npz").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_two_processes_write_what_one_does(model: Path, photos: Path, tmp_path: Path) -> None:  # noqa: F811
     from os import environ
 

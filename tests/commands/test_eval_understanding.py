@@ -161,6 +161,7 @@ def test_answers_that_are_kept_back(
     }
 
 
+@pytest.mark.slow
 def test_two_processes_answer_as_one(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
     named = ("eval", "understanding", "-m", models["nlvr2"], "-d", "nlvr2", "--data-root", data, "--precision", "fp32")
     asked = [*map(str, (*named, "--batch-size", 4, "--workers", 1, "--save"))]

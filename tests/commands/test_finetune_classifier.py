@@ -206,7 +206,8 @@ def read_losses(folder: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
-@pytest.mark.parametrize("parallel", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_have_the_course_of_one(model: Path, pictures: Path, tmp_path: Path, parallel: str) -> None:
     more = ("--flip", "--optimizer", "adamw", "--learning-rate", 1e-3)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "coca_cli"]

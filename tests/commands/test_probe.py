@@ -245,6 +245,7 @@ def test_a_model_that_is_no_coca_has_no_tokens(
         token_features.token_computing(placed, token_features.FeatureChoice.patches, None, clips=False)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_head_and_score_exactly_alike(model: Path, pictures: Path, tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "coca_cli", "probe"]
     words = [sys.executable, *launcher, "-m", str(model), "-d", f"folder:{pictures}", "-o", str(tmp_path / "two/head")]

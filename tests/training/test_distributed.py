@@ -70,6 +70,7 @@ def test_fsdp_alone_is_refused() -> None:
         parallelise(Objective(model), model.layers, Parallel.fsdp, SINGLE, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_with_one(tmp_path: Path) -> None:
     """The course is the same under fsdp with parts, and shards are read by another number of processes."""
     run_whole(words(tmp_path / "alone"))
