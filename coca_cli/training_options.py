@@ -59,6 +59,34 @@ KeepOption = Annotated[
         rich_help_panel=DATA_PANEL,
     ),
 ]
+ArchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        help="Architecture; see coca models list. Without it coca_tiny.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one number of the architecture, such as vision.patch_size=16; may be given several times.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+TokenizerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        metavar="clip|FILE",
+        help="CLIP's, or a sentencepiece model; without it open_clip's architectures take CLIP's, "
+        "the others learn one from the captions.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 FreezeOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -35,6 +35,7 @@ from coca_cli.options import (
 from coca_cli.recipes import merge_changes
 from coca_cli.training_options import (
     AccumulateOption,
+    ArchOption,
     CheckpointActivationsOption,
     ClipOption,
     CompileOption,
@@ -59,7 +60,9 @@ from coca_cli.training_options import (
     ParallelOption,
     ResumeOption,
     SaveEveryOption,
+    SetOption,
     StepsOption,
+    TokenizerOption,
     TurnOption,
     WarmupOption,
     WeightDecayOption,
@@ -85,37 +88,15 @@ def pretrain(
     weights: WeightsOption = None,
     keep: KeepOption = None,
     data_root: DataRootOption = DEFAULT_DATA_ROOT,
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Architecture; see coca models list. Without it coca_tiny.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Change one number of the architecture, such as vision.patch_size=16; may be given several times.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None,
+    arch: ArchOption = None,
+    set: SetOption = None,
     init: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Start from this model's weights.", rich_help_panel=MODEL_PANEL),
     ] = None,
     image_size: ImageSizeOption = None,
     freeze: FreezeOption = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="clip|FILE",
-            help="CLIP's, or a sentencepiece model; without it open_clip's architectures take CLIP's, "
-            "the others learn one from the captions.",
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None,
+    tokenizer: TokenizerOption = None,
     vocab_size: VocabSizeOption = None,
     steps: StepsOption = 10_000,
     epochs: EpochsOption = None,
