@@ -10,6 +10,7 @@ import typer
 
 from coca_cli import __version__
 from coca_cli.commands import (
+    ablate,
     caption,
     data,
     dedup,
@@ -64,6 +65,7 @@ eval_app.command("understanding", no_args_is_help=True)(eval_understanding.under
 app.command("probe", no_args_is_help=True)(probe.probe)
 app.command("caption", no_args_is_help=True)(caption.caption)
 app.command("embed", no_args_is_help=True)(embed.embed)
+app.command("ablate")(ablate.ablate)
 app.command("report")(report.report)
 app.add_typer(suite_app, name="suite")
 suite_app.command("run", no_args_is_help=True)(suite.run)

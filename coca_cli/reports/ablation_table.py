@@ -23,9 +23,10 @@ PAPER_METRICS = {
     "questions": "vqa-score",
     "probe": "attentional evaluation (AE) top-1",
     "retrieval": "mean of I2T and T2I R@1",
-    "linear": "top-1 finetuned (FT)",
 }
 """What the paper prints where a table shows a measure of ours."""
+FINETUNED = "top-1 finetuned (FT)"
+"""All that the paper prints in 8a, which stands beside the first measure there, whatever that is."""
 PAPER_COST = "TPU cost (relative)"
 NONE = "-"
 FOOTNOTE = (
@@ -215,9 +216,11 @@ def _difference(difference: Difference | None) -> str:
 
 
 def _paper(table: TableScores, line: VariantScores, measure: str) -> Published | None:
-    """The paper's number of a line where the table shows a measure; of 8a the one that it has, once."""
-    metric = PAPER_METRICS[measure.partition(":")[0]]
-    return next((row for row in _paper_rows(table, line) if row.metric == metric), None)
+    """The paper's number of a line beside a measure of ours."""
+    wanted = {PAPER_METRICS.get(measure.partition(":")[0])}
+    if measure == table.measures[0]:
+        wanted.add(FINETUNED)
+    return next((row for row in _paper_rows(table, line) if row.metric in wanted), None)
 
 
 def _paper_cost(table: TableScores, line: VariantScores) -> float | None:
