@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -111,6 +112,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: Always: 0 done, 1 a mistake the user can mend, 2 wrong usage, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without a letter must not lose a table
     try:
         app(args=None if argv is None else list(argv), prog_name="coca")
     except CocaError as error:

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,11 @@ from coca_cli.files import written_whole
 from coca_cli.results import plain_data
 
 DOCUMENT = "details.json"
+DAMAGES = (
+    *(OSError, zipfile.BadZipFile, zlib.error, csv.Error),
+    *(NotImplementedError, ValueError, LookupError, TypeError, StopIteration),
+)
+"""What comes out of an archive that was changed or cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,51 +92,50 @@ class RunDetails:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._document = json.loads(self._member(DOCUMENT))
+        with self._read() as archive:
+            self._document = json.loads(archive.read(DOCUMENT))
+            self._facts = dict(self._document["facts"])
+            self._samples = [self._unpacked(archive, sample) for sample in self._document["samples"]]
 
     @property
     def facts(self) -> dict[str, Any]:
         """What is told of all examples."""
-        return dict(self._document["facts"])
+        return self._facts
 
     @property
     def samples(self) -> list[dict[str, Any]]:
         """A few examples; pictures are bytes again."""
-        return [self._unpacked(sample) for sample in self._document["samples"]]
+        return self._samples
 
     def table(self, name: str) -> dict[str, list[str]] | None:
         """The columns of a table, all values as texts; None where there is no such table."""
-        with self._opened() as archive:
+        with self._read() as archive:
             if f"{name}.csv" not in archive.namelist():
                 return None
-        rows = csv.reader(io.StringIO(self._member(f"{name}.csv").decode()))
-        header = next(rows)
-        body = list(rows)
-        return {column: [row[place] for row in body] for place, column in enumerate(header)}
+            rows = csv.reader(io.StringIO(archive.read(f"{name}.csv").decode()))
+            header = next(rows)
+            body = list(rows)
+            return {column: [row[place] for row in body] for place, column in enumerate(header)}
 
     def table_names(self) -> list[str]:
         """The tables that there are."""
-        with self._opened() as archive:
+        with self._read() as archive:
             return [name.removesuffix(".csv") for name in archive.namelist() if name.endswith(".csv")]
 
-    def _opened(self) -> zipfile.ZipFile:
+    @contextmanager
+    def _read(self) -> Iterator[zipfile.ZipFile]:
         try:
-            return zipfile.ZipFile(self.path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise CocaError(f"the details of a run in {self.path} cannot be read: {error}; delete that file") from None
+            with zipfile.ZipFile(self.path) as archive:
+                yield archive
+        except DAMAGES as error:
+            reason = str(error) or type(error).__name__
+            raise CocaError(
+                f"the details of a run in {self.path} cannot be read: {reason}; delete that file (no row is in it)"
+            ) from None
 
-    def _member(self, name: str) -> bytes:
-        with self._opened() as archive:
-            try:
-                return archive.read(name)
-            except (KeyError, zipfile.BadZipFile, OSError) as error:
-                raise CocaError(
-                    f"the details of a run in {self.path} cannot be read: {error}; delete that file"
-                ) from None
-
-    def _unpacked(self, value: Any) -> Any:
+    def _unpacked(self, archive: zipfile.ZipFile, value: Any) -> Any:
         if isinstance(value, dict):
             if list(value) == ["picture"]:
-                return self._member(value["picture"])
-            return {key: self._unpacked(inner) for key, inner in value.items()}
-        return [self._unpacked(inner) for inner in value] if isinstance(value, list) else value
+                return archive.read(value["picture"])
+            return {key: self._unpacked(archive, inner) for key, inner in value.items()}
+        return [self._unpacked(archive, inner) for inner in value] if isinstance(value, list) else value

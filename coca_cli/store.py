@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,9 @@ from coca_cli.results import KINDS, Result, Run, parse_row, plain_data, settings
 
 LOCK_SECONDS = 60.0
 """How long a run waits for another one that is saving; saving takes milliseconds."""
+
+OF_A_RUN = ("model", "checkpoint", "seed", "precision")
+"""Columns in which all rows of a run are equal, besides those that the run itself has."""
 
 PROBE_BYTES = 64 * 1024
 """What is written and removed to see that a folder can be written: more than the rows of any one run."""
@@ -42,8 +45,9 @@ class RunFile(NamedTuple):
         """Whether the row is this run's; run files of early versions do not name the model."""
         told = self.document
         same = (told.get("task"), told.get("dataset"), told.get("settings_hash"), told.get("when"))
-        model = (told.get("model", row.model), told.get("checkpoint", row.checkpoint))
-        return same == (row.task, row.dataset, row.settings, row.when) and model == (row.model, row.checkpoint)
+        if same != (row.task, row.dataset, row.settings, row.when) or _row_name(row) not in told.get("rows", ()):
+            return False
+        return all(told.get(name, getattr(row, name)) == getattr(row, name) for name in OF_A_RUN)
 
 
 class Store:
@@ -72,7 +76,8 @@ class Store:
             CocaError: The folder cannot be made or written, or its rows cannot be read.
         """
         with self._opened():
-            for folder in (self.folder, self.runs_folder):
+            self.details_folder.mkdir(exist_ok=True)
+            for folder in (self.folder, self.runs_folder, self.details_folder):
                 _probe(folder)
             if self.rows_path.exists():
                 os.close(os.open(self.rows_path, os.O_RDWR | os.O_APPEND))
@@ -92,7 +97,7 @@ class Store:
             The run file.
 
         Raises:
-            CocaError: The folder cannot be written.
+            CocaError: The folder cannot be written; or its details cannot, when the rows are saved all the same.
             ValueError: A row that does not belong to the run.
         """
         digest = settings_hash(run.settings)
@@ -103,18 +108,20 @@ class Store:
         document = json.dumps(_run_document(results, run), indent=2) + "\n"
         with self._opened():
             path = _free_path(self.runs_folder, _run_name(run, digest))
-            kept = self.details_path(path)
+            write_atomically(path, document)
             try:
-                write_atomically(path, document)
-                if details is not None:
-                    write_details(kept, details)
                 _append_whole(self.rows_path, lines)
-            except (OSError, CocaError):
-                for made in (path, kept):
-                    with suppress(OSError):
-                        made.unlink()
+            except OSError:
+                path.unlink()
                 raise
             write_atomically(self.table_path, _csv_text(self.rows()))
+        if details is not None:
+            try:
+                write_details(self.details_path(path), details)
+            except (OSError, CocaError) as error:
+                raise CocaError(
+                    f"the results are saved in {self.folder}, but not what single examples scored: {error}"
+                ) from error
         return path
 
     def details_path(self, run: Path) -> Path:
@@ -267,7 +274,7 @@ def _run_document(results: Sequence[Result], run: Run) -> dict[str, Any]:
     return {
         "task": run.task,
         "dataset": run.dataset,
-        **({"model": results[0].model, "checkpoint": results[0].checkpoint} if results else {}),
+        **({name: getattr(results[0], name) for name in OF_A_RUN} if results else {}),
         **({"model_folder": run.model_folder} if run.model_folder else {}),
         "command": run.command,
         "when": run.when,

@@ -41,12 +41,18 @@ SINGLE = World()
 def joined_world(device: torch.device) -> Iterator[World]:
     """The world that torchrun describes in the environment, or one process alone.
 
+    Within a block that has joined already it is that world: a second one would look for the others where the first one
+    found them.
+
     Args:
         device: Where this process computes, from which the backend follows.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 and "RANK" not in os.environ:
         yield SINGLE
+        return
+    if dist.is_initialized():
+        yield World(dist.get_rank(), dist.get_world_size())
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=WAIT)
     try:

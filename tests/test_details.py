@@ -84,10 +84,48 @@ def test_a_run_file_that_is_damaged_is_named(tmp_path: Path) -> None:
         store.runs()
 
 
-def test_nothing_stays_behind_where_details_cannot_be_written(tmp_path: Path) -> None:
+def test_rows_are_saved_where_details_cannot_be(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.details_folder.write_text("a file in the folder's place")
-    with pytest.raises(CocaError, match="choose another place"):
+    with pytest.raises(CocaError, match=r"the results are saved in .*, but not what single examples scored"):
         store.append([make_row()], make_run(), DETAILS)
-    assert store.rows() == []
-    assert list(store.runs_folder.iterdir()) == []
+    assert store.rows() == [make_row()]
+    with pytest.raises(CocaError, match="results cannot be saved in"):  # noticed before the work
+        store.check_writable()
+
+
+@pytest.mark.parametrize("damage", ["flipped", "document", "samples", "table", "empty table"])
+def test_damages_of_any_kind_are_one_message(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "run.zip"
+    write_details(path, DETAILS)
+    members = {}
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    if damage == "flipped":
+        data = bytearray(path.read_bytes())
+        for place in range(40, 120):
+            data[place] ^= 0xFF
+        path.write_bytes(data)
+    else:
+        changes = {
+            "document": ("details.json", b"[]"),
+            "samples": ("details.json", b'{"facts": {}, "samples": [{"a": {"picture": "gone.jpg"}}]}'),
+            "table": ("examples.csv", b"id,top-1\na\n"),
+            "empty table": ("examples.csv", b""),
+        }
+        name, data_ = changes[damage]
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, content in {**members, name: data_}.items():
+                archive.writestr(member, content)
+    with pytest.raises(CocaError, match=r"details of a run in .*run.zip cannot be read"):
+        RunDetails(path).table("examples")
+
+
+def test_runs_of_one_second_are_told_apart_by_split_seed_and_precision(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    changes: list[dict[str, object]] = [{}, {"split": "dev"}, {"seed": 3}, {"precision": "bf16"}]
+    for change in changes:
+        store.append([make_row(**change)], make_run(), DETAILS)
+    runs = store.runs()
+    for number, row in enumerate(store.rows()):
+        assert [run.made(row) for run in runs] == [number == other for other in range(4)]

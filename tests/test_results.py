@@ -204,8 +204,8 @@ def test_a_store_that_is_a_file_cannot_be_read(tmp_path: Path) -> None:
 
 def test_check_writable_makes_the_folder_and_leaves_nothing_in_it(tmp_path: Path) -> None:
     Store(tmp_path / "a" / "b").check_writable()
-    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} <= {".lock", "runs"}
-    assert list((tmp_path / "a" / "b" / "runs").iterdir()) == []
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} <= {".lock", "runs", "details"}
+    assert [list((tmp_path / "a" / "b" / name).iterdir()) for name in ("runs", "details")] == [[], []]
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/coca-results"])

@@ -39,6 +39,7 @@ _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "legend.frameon": False,
     "savefig.transparent": True,
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 
 
@@ -108,7 +109,7 @@ def line_chart(
             colour = COLOURS[number % len(COLOURS)]
             style = "--" if curve.dashed else "-"
             marker = "o" if len(curve.x) < 8 else ""
-            axes.plot(curve.x, curve.y, style, marker=marker, color=colour, label=curve.name, linewidth=1.8)
+            axes.plot(curve.x, curve.y, style, marker=marker, color=colour, label=_told(curve.name), linewidth=1.8)
         _scale(axes, log_x, log_y)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
@@ -119,6 +120,11 @@ def line_chart(
         for curve in curves
     )
     return Chart(name, title, f"{y} over {x}. {words}.", figure)
+
+
+def _told(name: str) -> str:
+    """A name as a legend shows it: one that begins with an underscore would be left out."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def _scale(axes: Any, log_x: bool, log_y: bool) -> None:
@@ -160,7 +166,7 @@ def interval_chart(name: str, title: str, groups: Mapping[str, Sequence[tuple[st
         axes.set_xlabel("points")
         axes.grid(visible=False, axis="y")
         for number, model in enumerate(models):
-            axes.plot([], [], "o", color=COLOURS[number % len(COLOURS)], label=model)
+            axes.plot([], [], "o", color=COLOURS[number % len(COLOURS)], label=_told(model))
         figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     words = "; ".join(
         f"{group}: {', '.join(f'{model} {value:.2f}' for model, value, *_ in values)}"

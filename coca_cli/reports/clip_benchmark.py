@@ -41,6 +41,7 @@ METRICS = {
         "SPICE": "SPICE",
     },
 }
+KNOWN = frozenset(theirs for names in METRICS.values() for theirs in names.values())
 _RECALL = re.compile(r"(image|text|video)_retrieval_recall@(\d+)")
 _OUR_RECALL = re.compile(r"(?:text-to-(image|video)|(?:image|video)-to-(text)) recall@(\d+)")
 
@@ -159,14 +160,16 @@ def read_files(path: Path) -> list[Result]:
 
 
 def _csv_records(text: str) -> list[dict[str, Any]]:
+    told = ("dataset", "model", "pretrained", "task", "language")
     records = []
-    told = {"dataset", "model", "pretrained", "task", "language", "model_fullname"}
     for line in csv.DictReader(text.splitlines()):
-        metrics = {name: float(value) for name, value in line.items() if name not in told and value}
-        records.append(
-            {**{name: line[name] for name in ("dataset", "model", "pretrained", "task")}, "metrics": metrics}
-        )
+        metrics = {name: float(value) for name, value in line.items() if value and _is_known(name)}
+        records.append({name: line[name] for name in told if name in line} | {"metrics": metrics})
     return records
+
+
+def _is_known(metric: str) -> bool:
+    return metric in KNOWN or _RECALL.fullmatch(metric) is not None
 
 
 def _rows(record: Mapping[str, Any]) -> list[Result]:
@@ -180,13 +183,13 @@ def _rows(record: Mapping[str, Any]) -> list[Result]:
     else:
         split = SPLITS.get(dataset, "test")
     known = {theirs: ours for ours, theirs in METRICS.get(task, {}).items()}
-    model = f"{record['model']} {record['pretrained']}"
+    model, language = f"{record['model']} {record['pretrained']}", str(record.get("language") or "en")
     rows = []
     for theirs, value in record["metrics"].items():
         found = _RECALL.fullmatch(theirs)
         metric = _recall_name(found) if found else known.get(theirs)
         if metric is not None and value is not None:
-            rows.append(_row(task, dataset, split, metric, 100 * float(value), model))
+            rows.append(_row(task, dataset, split, metric, 100 * float(value), model, language))
     return rows
 
 
@@ -196,7 +199,7 @@ def _recall_name(found: re.Match[str]) -> str:
     return f"{way} recall@{found[2]}"
 
 
-def _row(task: str, dataset: str, split: str, metric: str, value: float, model: str) -> Result:
+def _row(task: str, dataset: str, split: str, metric: str, value: float, model: str, language: str) -> Result:
     return Result(
         task=task,
         dataset=dataset,
@@ -210,7 +213,7 @@ def _row(task: str, dataset: str, split: str, metric: str, value: float, model: 
         skipped=0,
         model=model,
         checkpoint=UNKNOWN,
-        settings="",
+        settings="" if language == "en" else f"language {language}",
         seed=0,
         device="",
         precision="",

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from coca_cli.errors import CocaError
@@ -18,10 +17,13 @@ from coca_cli.results import Result
 from coca_cli.store import RunFile, Store
 
 NAMED = 6
+OTHER = "\u2020"
+"""Stands at a value of other settings than those of the row that is compared with it."""
 NOTE = (
     "Differences are to {name}, in points (of ranks in places), on the examples that both have; p of McNemar's exact "
     "test or of a permutation test, two-sided, not corrected for several comparisons; significant is p below 0.05. "
-    "Without p: nothing was kept of single examples, or the metric is no mean over them."
+    "Without p: nothing was kept of single examples, the metric is no mean over them, or (recall@k, CIDEr) what an "
+    "example scores depends on the others, and the sets differ."
 )
 
 
@@ -36,7 +38,7 @@ class Sourced(NamedTuple):
 
     store: Store
     rows: list[Result]
-    runs: list[RunFile]
+    runs: Sequence[RunFile]
 
 
 class Difference(NamedTuple):
@@ -46,11 +48,15 @@ class Difference(NamedTuple):
         row: The user's.
         base: The other.
         paired: The test; None where there can be none.
+        value: The user's, of the examples that both have where that is known, in points.
+        base_value: The other's.
     """
 
     row: Result
     base: Result
     paired: Paired | None
+    value: float
+    base_value: float
 
 
 def choose_base(rows: Sequence[Result], name: str) -> list[Result]:
@@ -93,15 +99,14 @@ def find_differences(mine: Sourced, base: Sourced, rows: Sequence[Result]) -> li
         groups.setdefault(_what(row), []).append(row)
     found: list[Difference] = []
     same_store = mine.store.folder.resolve() == base.store.folder.resolve()
+    origins = {(row.model, row.checkpoint) for row in base.rows} if same_store else set()
     for row in rows:
-        if same_store and row in base.rows:
-            continue
         candidates = groups.get(_what(row), [])
-        other = _closest(row, candidates)
-        if other is None:
+        if not candidates or (row.model, row.checkpoint) in origins:
             continue
+        other = _closest(row, candidates)
         first, second = (_scores(side, one) for side, one in ((base, other), (mine, row)))
-        found.append(Difference(row, other, _test(first, second)))
+        found.append(_compare(row, other, first, second))
     if not found:
         raise CocaError(
             "nothing can be compared: no result here has the task, dataset, split and metric of one that it should "
@@ -114,13 +119,25 @@ def _what(row: Result) -> tuple[str, ...]:
     return row.task, row.dataset, row.split, row.metric
 
 
-def _closest(row: Result, candidates: Sequence[Result]) -> Result | None:
-    """The candidate of the same settings, seed and precision, as far as there is one; else the newest."""
-    if not candidates:
-        return None
+def _closest(row: Result, candidates: Sequence[Result]) -> Result:
+    """The candidate of the same model, weights, settings, seed and precision, as far as there is one; else the newest.
+
+    Raises:
+        CocaError: None has the row's model, and they have several.
+    """
+    origins = sorted({f"{other.model}@{other.checkpoint}" for other in candidates})
+    alike = [other for other in candidates if other.model == row.model] or list(candidates)
+    if len({(other.model, other.checkpoint) for other in alike}) > 1 and not any(
+        (other.model, other.checkpoint) == (row.model, row.checkpoint) for other in alike
+    ):
+        raise CocaError(
+            f"{row.task} {row.dataset} {row.split} has several results to compare {row.model} with: "
+            f"{', '.join(origins)}. Name one of them, as --against MODEL@HASH or, of another store, DIR@MODEL@HASH"
+        )
     return max(
-        candidates,
+        alike,
         key=lambda other: (
+            other.checkpoint == row.checkpoint,
             other.settings == row.settings,
             other.seed == row.seed,
             other.precision == row.precision,
@@ -134,16 +151,20 @@ def _scores(side: Sourced, row: Result) -> ExampleScores | None:
     return scores_behind(details, row.metric) if details is not None else None
 
 
-def _test(first: ExampleScores | None, second: ExampleScores | None) -> Paired | None:
+def _compare(row: Result, base: Result, first: ExampleScores | None, second: ExampleScores | None) -> Difference:
+    """The difference on the examples that both have; without a test where these cannot be compared one by one."""
+    plain = Difference(row, base, None, row.value, base.value)
     if first is None or second is None:
-        return None
+        return plain
     place = {name: number for number, name in enumerate(first.ids)}
     shared = [number for number, name in enumerate(second.ids) if name in place]
-    if not shared:
-        return None
-    theirs = first.scores[[place[second.ids[number]] for number in shared]]
-    of = None if second.of is None else [second.of[number] for number in shared]
-    return compare_paired(theirs, second.scores[np.array(shared)], of)
+    if not shared or (second.of_the_set and not len(shared) == len(first.ids) == len(second.ids)):
+        return plain
+    mine, theirs = second.part(shared), first.part([place[second.ids[number]] for number in shared])
+    paired = compare_paired(theirs.weighed(), mine.weighed(), mine.of)
+    if len(shared) == len(first.ids) == len(second.ids):
+        return plain._replace(paired=paired)
+    return Difference(row, base, paired, 100 * float(mine.weighed().mean()), 100 * float(theirs.weighed().mean()))
 
 
 def difference_sheet(found: Sequence[Difference], name: str, *, fill: bool = False) -> Sheet:
@@ -163,14 +184,14 @@ def difference_sheet(found: Sequence[Difference], name: str, *, fill: bool = Fal
             groups.append(len(lines))
         told = place if fill or place != before else ("", "", "", "")
         before = place
-        gap = 100 * paired.difference if paired else row.value - one.base.value
+        gap = 100 * paired.difference if paired else one.value - one.base_value
         interval = f"[{100 * paired.low:+.1f}, {100 * paired.high:+.1f}]" if paired else ""
         lines.append(
             [
                 *(Cell(word) for word in told),
                 Cell(row.metric),
-                Cell(f"{row.value:.2f}", order=row.value),
-                Cell(f"{one.base.value:.2f}", order=one.base.value),
+                Cell(f"{one.value:.2f}", order=one.value),
+                Cell(f"{one.base_value:.2f}{OTHER if one.base.settings != row.settings else ''}", order=one.base_value),
                 Cell(f"{gap:+.2f}", interval, order=gap, best=bool(paired and paired.significant)),
                 Cell(_p(paired), order=paired.p if paired else math.nan, note=paired.test if paired else ""),
                 Cell("" if paired is None else "yes" if paired.significant else "no"),
@@ -178,7 +199,12 @@ def difference_sheet(found: Sequence[Difference], name: str, *, fill: bool = Fal
             ]
         )
     header = ["task", "dataset", "split", "model", "metric", "value", name, "diff.", "p", "signif.", "pairs"]
-    return Sheet(f"Difference to {name}", header, lines, 6, [NOTE.format(name=name)], groups)
+    notes = [NOTE.format(name=name)]
+    if any(one.base.settings != one.row.settings for one in found):
+        notes.append(f"{OTHER} was measured with other settings.")
+    bases = sorted({f"{one.base.model}@{one.base.checkpoint}" for one in found})
+    notes.append(f"Compared with {', '.join(bases)}.")
+    return Sheet(f"Difference to {name}", header, lines, 6, notes, groups)
 
 
 def _p(paired: Paired | None) -> str:
@@ -193,11 +219,11 @@ def difference_frame(found: Sequence[Difference]) -> pd.DataFrame:
         {
             **{column: getattr(one.row, column) for column in ("task", "dataset", "split", "metric", "model")},
             "checkpoint": one.row.checkpoint,
-            "value": one.row.value,
+            "value": one.value,
             "base_model": one.base.model,
             "base_checkpoint": one.base.checkpoint,
-            "base_value": one.base.value,
-            "difference": 100 * one.paired.difference if one.paired else one.row.value - one.base.value,
+            "base_value": one.base_value,
+            "difference": 100 * one.paired.difference if one.paired else one.value - one.base_value,
             "low": 100 * one.paired.low if one.paired else math.nan,
             "high": 100 * one.paired.high if one.paired else math.nan,
             "p": one.paired.p if one.paired else math.nan,

@@ -20,8 +20,15 @@ from coca_cli import __version__
 from coca_cli.details import RunDetails
 from coca_cli.reports.charts import Chart, to_svg
 from coca_cli.reports.confusions import Confusions, find_confusions
-from coca_cli.reports.paper_tables import paper_sheet, paper_tables
-from coca_cli.reports.report_charts import model_folders, recall_charts, result_chart, shorten, training_charts
+from coca_cli.reports.paper_tables import MINUS, paper_sheet, paper_tables
+from coca_cli.reports.report_charts import (
+    model_folders,
+    recall_charts,
+    result_chart,
+    shorten,
+    training_charts,
+    with_folders,
+)
 from coca_cli.reports.run_scores import find_run
 from coca_cli.reports.sheets import Cell, Sheet
 from coca_cli.reports.tables import FOOTNOTE, SKIPPED_NOTE, task_sheets
@@ -77,12 +84,11 @@ def build_page(
     runs = store.runs()
     made = _runs_of(runs, rows)
     seen = _seen(store, made, rows)
-    trained = model_folders(runs, rows)
-    trained |= {folder.name: folder for folder in folders if folder.resolve() not in set(trained.values())}
+    trained = with_folders(model_folders(runs, rows), folders)
     parts: dict[str, Any] = {
         "paper": [
-            (table, sheet, _shaded(sheet, table.mine[0].name))
-            for table in paper_tables(rows)
+            (table, sheet, _shaded(sheet, len(table.mine)))
+            for table in paper_tables(rows, runs)
             for sheet in [paper_sheet(table, against)]
         ],
         "sheets": task_sheets(rows, wide=wide),
@@ -196,10 +202,10 @@ def _pair_sheet(confusions: Confusions) -> Sheet:
     return Sheet("Classes taken for others", header, lines, 2)
 
 
-def _shaded(sheet: Sheet, first: str) -> list[int]:
-    """The lines of the user, which are the last."""
-    names = [line[0].text for line in sheet.lines]
-    return list(range(names.index(first), len(names)))
+def _shaded(sheet: Sheet, mine: int) -> list[int]:
+    """The lines of the user, which are the last, with the differences below each of them, if any."""
+    each = 2 if sheet.lines[-1][0].text.startswith(MINUS) else 1
+    return list(range(len(sheet.lines) - each * mine, len(sheet.lines)))
 
 
 def _shown(run: RunFile) -> dict[str, Any]:
@@ -212,19 +218,21 @@ def _shown(run: RunFile) -> dict[str, Any]:
         settings += f"\n\nchosen: {json.dumps(told['chosen'], indent=2, ensure_ascii=False)[:SETTINGS]}"
     wanted = ("task", "dataset", "model", "checkpoint", "command", "when", "seconds", "skipped", "versions")
     empty: dict[str, Any] = {"skipped": [], "versions": {}}
-    return {name: told.get(name, empty.get(name, "")) for name in wanted} | {"shown": settings}
+    return {name: told.get(name) or empty.get(name, "") for name in wanted} | {"shown": settings}
 
 
 def _look(sample: dict[str, Any]) -> dict[str, Any]:
     """A sample with each picture's attention drawn over it."""
     maps = sample.get("maps") or [None] * len(sample["pictures"])
     clip = len(sample["pictures"]) > 1
-    whole = sum(float(np.sum(grid)) for grid in maps if grid is not None)
     brightest = max((float(np.max(grid)) for grid in maps if grid is not None), default=0.0)
     frames = []
     for picture, grid in zip(sample["pictures"], maps, strict=True):
-        part = "" if not clip or grid is None else f"{100 * float(np.sum(grid)) / whole:.1f} %"
-        overlay = None if grid is None else _overlaid(picture, np.array(grid), brightest)
+        part = "" if not clip or grid is None else f"{100 * float(np.sum(grid)):.1f} %"
+        try:
+            overlay = None if grid is None else _overlaid(picture, np.array(grid), brightest)
+        except OSError:  # a damaged picture
+            overlay = None
         frames.append({"picture": picture, "overlay": overlay, "part": part})
     return sample | {"frames": frames}
 
@@ -252,5 +260,8 @@ def _uri(picture: bytes) -> str:
 
 
 def _small(picture: bytes) -> bool:
-    with Image.open(io.BytesIO(picture)) as opened:
-        return max(opened.size) < SMALL
+    try:
+        with Image.open(io.BytesIO(picture)) as opened:
+            return max(opened.size) < SMALL
+    except OSError:  # damaged; the browser shows its description
+        return False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,13 +13,19 @@ from coca_cli.errors import CocaError, UnknownName
 from coca_cli.registry import unknown_name
 from coca_cli.reports.paper_layouts import LAYOUTS, Column, Layout
 from coca_cli.reports.published import Published, published_rows
+from coca_cli.reports.run_scores import find_run
 from coca_cli.reports.sheets import Cell, Sheet
 from coca_cli.results import Result
+from coca_cli.store import RunFile
 
 PAPER = "paper"
 OURS, OPEN_CLIP = ("CoCa", "CoCa-Base", "CoCa-Large"), "open_clip "
+ATTENTIONAL = "attentional"
+MINUS = "  minus "
+MOST = 0.95
+"""A run with more unreadable examples than this leaves has no score."""
 PART = "\u2021"
-"""Stands at a value of another number of examples than the set has."""
+"""Stands at a value of other examples than the whole set has."""
 
 
 class Entry(NamedTuple):
@@ -29,7 +35,7 @@ class Entry(NamedTuple):
         value: In points.
         row: The user's row; None where it is published, or a mean of several.
         published: Where it is printed; None where it is the user's.
-        part: It is of another number of examples than the set has.
+        part: It is of other examples than the whole set has.
     """
 
     value: float
@@ -69,15 +75,20 @@ class PaperTable(NamedTuple):
         return [line for line in self.lines if line.kind == "mine"]
 
 
-def paper_tables(rows: Sequence[Result]) -> list[PaperTable]:
+def paper_tables(rows: Sequence[Result], runs: Sequence[RunFile] = ()) -> list[PaperTable]:
     """The tables to which at least one of the rows belongs.
 
     Args:
         rows: The user's, the newest of each setting.
+        runs: Of their store: their settings tell which head a probe has, and whether all examples were asked for.
     """
     tables = []
+    settings: dict[Result, Mapping[str, Any]] = {}
+    for row in rows:
+        run = find_run(runs, row)
+        settings[row] = run.document.get("settings", {}) if run is not None else {}
     for layout in LAYOUTS:
-        mine = _own_lines(layout, rows)
+        mine = _own_lines(layout, settings)
         if mine:
             tables.append(PaperTable(layout, [*_published_lines(layout), *mine]))
     return tables
@@ -126,16 +137,17 @@ def _way(row: Published) -> str:
     return ", ".join(words)
 
 
-def _own_lines(layout: Layout, rows: Sequence[Result]) -> list[PaperLine]:
+def _own_lines(layout: Layout, rows: Mapping[Result, Mapping[str, Any]]) -> list[PaperLine]:
+    """The lines of the user's rows, of which also the settings are given."""
     lines: dict[tuple[str, str, str], PaperLine] = {}
     for column in layout.columns:
-        for row in rows:
+        for row, settings in rows.items():
             if not _belongs(column, row):
                 continue
-            way = "" if layout.number != "2" else "frozen" if row.task == "probe" else "classifier"
+            way = "" if layout.number != "2" else _own_way(row, settings)
             name = f"{row.model} ({way})" if way else row.model
             line = lines.setdefault((row.model, row.checkpoint, way), PaperLine(name, "mine", {}))
-            entry = Entry(row.value, row=row, part=_is_part(column, row))
+            entry = Entry(row.value, row=row, part=_is_part(column, row, settings))
             if column.header not in line.entries or _counts_more(entry, line.entries[column.header]):
                 line.entries[column.header] = entry
     if layout.mean:
@@ -151,6 +163,14 @@ def _own_lines(layout: Layout, rows: Sequence[Result]) -> list[PaperLine]:
     ]
 
 
+def _own_way(row: Result, settings: Mapping[str, Any]) -> str:
+    """How a row of Table 2 was obtained."""
+    if row.task != "probe":
+        return "classifier"
+    head = settings.get("head", ATTENTIONAL)
+    return "frozen" if head == ATTENTIONAL else f"frozen, {head}"
+
+
 def _belongs(column: Column, row: Result) -> bool:
     source = column.source
     if source is None or math.isnan(row.value):
@@ -163,11 +183,16 @@ def _belongs(column: Column, row: Result) -> bool:
     )
 
 
-def _is_part(column: Column, row: Result) -> bool:
+def _is_part(column: Column, row: Result, settings: Mapping[str, Any]) -> bool:
+    """Whether it is not the task of the table: fewer examples, or one caption of each picture."""
     assert column.source is not None
-    if "," in row.split:
+    if "," in row.split or settings.get("limit") is not None or settings.get("captions") == "first":
         return True
-    return column.source.n is not None and row.n + row.skipped != column.source.n
+    whole = column.source.n
+    if whole is None or not row.n:  # other programs do not say how many they scored
+        return False
+    unreadable = row.skipped and whole > row.n >= MOST * whole  # a picture that is left out takes its captions along
+    return row.n + row.skipped != whole and not unreadable
 
 
 def _counts_more(new: Entry, old: Entry) -> bool:
@@ -188,7 +213,7 @@ def paper_sheet(table: PaperTable, against: str | None = None) -> Sheet:
     used = [c.header for c in layout.columns if any(c.header in line.entries for line in table.lines)]
     columns = [*used, *([layout.mean] if layout.mean else [])]
     best = {column: max(entry.value for entry in _whole(table, column)) for column in columns if _whole(table, column)}
-    reference = find_line(table, against) if against else None
+    references = [find_line(table, against, line) for line in table.mine] if against else []
     lines: list[list[Cell]] = []
     groups, notes, before = list[int](), list(layout.notes), ""
     for line in table.lines:
@@ -197,12 +222,15 @@ def paper_sheet(table: PaperTable, against: str | None = None) -> Sheet:
         before = line.kind
         cells = [_cell(line.entries.get(column), best.get(column)) for column in columns]
         lines.append([Cell(line.name), *cells, Cell(_n(layout, line))])
-        if reference is not None and line.kind == "mine":
+        reference = find_line(table, against, line) if against and line.kind == "mine" else None
+        if reference is not None:
             lines.append(_difference(line, reference, columns))
-    if reference is not None:
+    if against and not any(references):
+        notes.append(f"The paper has no {against} in this table.")
+    elif against:
         notes.append("A difference is marked * where the paper's value lies outside the row's own 95 % interval.")
     if any(entry.part for line in table.mine for entry in line.entries.values()):
-        notes.append(f"{PART} is of another number of examples than the whole set has: no number to compare.")
+        notes.append(f"{PART} is of other examples or captions than the whole set has: no number to compare.")
     return Sheet(layout.title, ["model", *columns, "n"], lines, len(columns) + 1, notes, groups)
 
 
@@ -212,10 +240,11 @@ def _whole(table: PaperTable, column: str) -> list[Entry]:
     return [entry for entry in entries if not entry.part]
 
 
-def find_line(table: PaperTable, name: str) -> PaperLine | None:
-    """The paper's line of a model, the last where the table has several; None where it has none."""
+def find_line(table: PaperTable, name: str, mine: PaperLine) -> PaperLine | None:
+    """The paper's line of a model, obtained as the user's line was; None where the table has none."""
     found = [line for line in table.lines if line.kind == "paper" and line.name.split(" (")[0] == name]
-    return found[-1] if found else None
+    alike = [line for line in found if ("(frozen" in line.name) == ("(frozen" in mine.name)]
+    return next(iter(alike or found), None)
 
 
 def check_against(name: str) -> None:
@@ -252,12 +281,13 @@ def _n(layout: Layout, line: PaperLine) -> str:
         entry = line.entries.get(column.header)
         if entry is not None and entry.row is not None:
             fixed = column.source is not None and column.source.n is not None and not entry.part
-            counts["all" if fixed else f"{entry.row.n:,}"] = None
+            whole = fixed and not entry.row.skipped
+            counts["?" if not entry.row.n else "all" if whole else f"{entry.row.n:,}"] = None
     return " / ".join(counts)
 
 
 def _difference(line: PaperLine, reference: PaperLine, columns: Sequence[str]) -> list[Cell]:
-    cells = [Cell(f"  minus {reference.name}")]
+    cells = [Cell(f"{MINUS}{reference.name}")]
     for column in columns:
         mine, theirs = line.entries.get(column), reference.entries.get(column)
         if mine is None or theirs is None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from coca_cli.reports.charts import Chart, Curve, interval_chart, line_chart, recall_curve
-from coca_cli.reports.run_scores import details_of
+from coca_cli.reports.run_scores import details_of, find_run
 from coca_cli.results import Result
 from coca_cli.store import RunFile, Store
 
@@ -23,6 +23,7 @@ POINTS = 300
 """Of a training curve at most; longer ones are averaged."""
 LOSSES = ("loss", "contrastive", "caption", "answers")
 METRICS_FILE = "metrics.jsonl"
+NO_RUN = RunFile(Path(), {})
 
 
 def result_chart(rows: Sequence[Result]) -> Chart | None:
@@ -50,7 +51,8 @@ def recall_charts(store: Store, runs: list[RunFile], rows: Sequence[Result]) -> 
         for way in ways:
             assert details is not None
             table = details.table(way)
-            searched = next((count for other, count in sizes.items() if other != way), sizes[way])
+            folds = int((find_run(runs, row) or NO_RUN).document.get("settings", {}).get("folds", 1))
+            searched = next((count for other, count in sizes.items() if other != way), sizes[way]) // folds
             ranks = np.array(table["rank"] if table else [], dtype=np.int64)
             x, y = recall_curve(ranks, searched)
             dashed = way.startswith("text")
@@ -97,6 +99,16 @@ def model_folders(runs: Sequence[RunFile], rows: Sequence[Result]) -> dict[str, 
             if folder and run.made(row) and Path(folder).is_dir() and Path(folder) not in found.values():
                 name = row.model if row.model not in found else f"{row.model} ({folder})"
                 found[name] = Path(folder)
+    return found
+
+
+def with_folders(known: Mapping[str, Path], more: Sequence[Path]) -> dict[str, Path]:
+    """The folders of models and those that the user named, each once, told apart where they are called alike."""
+    found = dict(known)
+    for folder in more:
+        if folder.resolve() not in {other.resolve() for other in found.values()}:
+            name = folder.resolve().name
+            found[name if name not in found else f"{name} ({folder})"] = folder
     return found
 
 

@@ -31,7 +31,7 @@ from coca_cli.reports.paper_tables import (
     paper_sheet,
     paper_tables,
 )
-from coca_cli.reports.report_charts import model_folders, recall_charts, result_chart, training_charts
+from coca_cli.reports.report_charts import model_folders, recall_charts, result_chart, training_charts, with_folders
 from coca_cli.reports.rich_sheets import to_rich_sheet
 from coca_cli.reports.sheets import Sheet, to_markdown_sheet
 from coca_cli.reports.tables import FOOTNOTE, SUFFIXES, render, to_csv, to_latex_document, write_text
@@ -122,7 +122,7 @@ def make_report(request: ReportRequest, format: str, *, to_file: bool = False) -
         if format in ("csv", "json"):
             return to_csv(difference_frame(found)) if format == "csv" else difference_json(found)
         return _sheets([difference_sheet(found, _short(name))], format, to_file)
-    tables = paper_tables(rows)
+    tables = paper_tables(rows, Store(request.results).runs())
     check_tables(tables, rows)
     if format in ("csv", "json"):
         return to_csv(paper_frame(tables)) if format == "csv" else paper_json(tables)
@@ -134,19 +134,31 @@ def _of_paper(name: str) -> bool:
 
 
 def _short(name: str) -> str:
-    return Path(name).name if Path(name).is_dir() else name
+    folder, wanted = _other_store(name)
+    return (wanted or folder.resolve().name) if folder is not None else name
+
+
+def _other_store(name: str) -> tuple[Path | None, str]:
+    """The folder of another store that is named, and which of its models; a model here may be called as a folder."""
+    for cut in range(len(name), 0, -1):
+        if cut == len(name) or name[cut] == "@":
+            folder = Path(name[:cut])
+            if Store(folder).rows_path.is_file():
+                return folder, name[cut + 1 :]
+    return None, ""
 
 
 def _differences(request: ReportRequest, rows: Sequence[Result], name: str) -> list[Difference]:
     store = Store(request.results)
     mine = Sourced(store, list(rows), store.runs())
-    if Path(name).is_dir():
-        other = Store(Path(name))
-        theirs = latest(other.rows())
-        if not theirs:
-            raise CocaError(f"no results in {name}: --against takes the folder of a store that coca wrote")
-        return find_differences(mine, Sourced(other, theirs, other.runs()), rows)
-    return find_differences(mine, Sourced(store, choose_base(latest(store.rows()), name), mine.runs), rows)
+    folder, wanted = _other_store(name)
+    if folder is None:
+        return find_differences(mine, Sourced(store, choose_base(latest(store.rows()), name), mine.runs), rows)
+    other = Store(folder)
+    theirs = latest(other.rows())
+    if wanted:
+        theirs = choose_base(theirs, wanted)
+    return find_differences(mine, Sourced(other, theirs, other.runs()), rows)
 
 
 def _sheets(sheets: Sequence[Sheet], format: str, to_file: bool) -> str:
@@ -181,7 +193,7 @@ def write_charts(request: ReportRequest, folder: Path) -> list[Path]:
     """
     rows, store = choose_rows(request), Store(request.results)
     runs = store.runs()
-    folders = model_folders(runs, rows) | {path.name: path for path in request.training}
+    folders = with_folders(model_folders(runs, rows), request.training)
     first = result_chart(rows)
     charts = [*([first] if first else []), *recall_charts(store, runs, rows), *training_charts(folders)]
     if not charts:

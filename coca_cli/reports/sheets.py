@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -62,11 +63,11 @@ def to_markdown_sheet(sheet: Sheet) -> str:
 
 def escape_markdown(text: str) -> str:
     """The text with what would break a table or a line escaped."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return re.sub(r"[\\|<*`]", lambda found: f"\\{found[0]}", text).replace("\n", " ")
 
 
 def _marked(cell: Cell) -> str:
-    text = escape_markdown(cell.text)
+    text = escape_markdown(cell.text).replace("[", "\\[")
     return " ".join(filter(None, (f"**{text}**" if cell.best and text else text, escape_markdown(cell.beside))))
 
 
@@ -86,12 +87,17 @@ _LATEX = {
     "†": r"\dag{}",
     "‡": r"\ddag{}",
 }
-_ASCII = range(32, 127)
+_LETTERS = range(0xC0, 0x180)
+"""The letters of European languages, which T1 fonts have."""
 
 
 def escape_latex(text: str) -> str:
     """The text as LaTeX prints it; letters that not every installation has become question marks."""
-    return "".join(_LATEX.get(letter, letter if ord(letter) in _ASCII else "?") for letter in text)
+    return "".join(_LATEX.get(letter) or (letter if _is_printed(letter) else "?") for letter in text)
+
+
+def _is_printed(letter: str) -> bool:
+    return " " <= letter <= "~" or ord(letter) in _LETTERS
 
 
 def to_latex_sheet(sheet: Sheet) -> str:

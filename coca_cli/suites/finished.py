@@ -17,8 +17,8 @@ from coca_cli.suites.command_options import OF_THE_RUN, Benchmark
 from coca_cli.suites.work import Scored, Survey
 
 FOLDER = "suites"
-FREE = frozenset((*OF_THE_RUN, "workers", "batch_size", "cache_budget", "recipe")) - {"data_root"}
-"""Parameters that move no number; what a recipe says stands in the others."""
+FREE = frozenset((*OF_THE_RUN, "workers", "batch_size", "cache_budget", "recipe", "strict")) - {"data_root"}
+"""Parameters that move no number of what ended well; what a recipe says stands in the others."""
 
 RowName = tuple[str, ...]
 ROW_COLUMNS = ("task", "dataset", "split", "metric", "model", "checkpoint", "settings", "precision", "when")
@@ -61,7 +61,7 @@ def benchmark_key(benchmark: Benchmark, survey: Survey, candidate: Candidate, de
 
     Args:
         benchmark: With its options; of files that it names the content counts.
-        survey: What there was to do: a dataset that has grown since is another one.
+        survey: What there was to do: a dataset whose examples or files have changed since is another one.
         candidate: The model, by its name.
         device: Such as cpu.
         precision: fp32, bf16 or fp16.
@@ -72,7 +72,7 @@ def benchmark_key(benchmark: Benchmark, survey: Survey, candidate: Candidate, de
         "task": benchmark.task,
         "dataset": [benchmark.dataset.name, benchmark.dataset.version],
         "options": {name: value for name, value in values.items() if name not in ("model", "precision")},
-        "data": [survey.split, survey.examples, survey.absent],
+        "data": [survey.split, survey.examples, survey.absent, survey.data],
         "model": [str(folder.resolve()) if folder.is_dir() else candidate.model, candidate.pretrained],
         "device": device,
         "precision": precision,

@@ -177,7 +177,7 @@ def check_defaults(entries: Iterable[Entry], known: Iterable[str]) -> None:
 
 
 def choose_entries(suite: Suite, pattern: str | None) -> list[Entry]:
-    """The benchmarks whose "TASK DATASET" matches.
+    """The benchmarks whose "TASK DATASET" matches; where the pattern is a whole task or dataset, these alone.
 
     Args:
         suite: The suite.
@@ -189,7 +189,8 @@ def choose_entries(suite: Suite, pattern: str | None) -> list[Entry]:
     if pattern is None:
         return list(suite.entries)
     named = [(f"{entry.task} {entry.dataset}", entry) for entry in suite.entries]
-    chosen = [entry for name, entry in named if pattern in name or fnmatchcase(name, pattern)]
+    whole = [entry for name, entry in named if pattern in (name, entry.task, entry.dataset)]
+    chosen = whole or [entry for name, entry in named if pattern in name or fnmatchcase(name, pattern)]
     if not chosen:
         there = ", ".join(dict.fromkeys(name for name, _ in named))
         raise CocaError(f"no benchmark of {suite.name} matches --only {pattern!r}. It has: {there}.")

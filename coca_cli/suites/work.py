@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from coca_cli.datasets.selection import select_labelled, select_prompts, select_questions
+from coca_cli.datasets.example import Example
+from coca_cli.datasets.selection import (
+    hash_questions,
+    hash_texts,
+    select_labelled,
+    select_prompts,
+    select_questions,
+)
 from coca_cli.errors import CocaError
 from coca_cli.options import DecodingMethod, FeatureChoice, HeadChoice
 from coca_cli.progress import Reporter
@@ -23,12 +31,15 @@ from coca_cli.suites.requests import (
     zeroshot_request,
 )
 from coca_cli.tasks import caption_eval_run, classification_run, retrieval_run, understanding_run, zeroshot_run
+from coca_cli.tasks.feature_store import stamp_of
 from coca_cli.training import probe_run
 from coca_cli.world import World
 
 JAVA_SECONDS = 15.0
 """What the tokenizer and METEOR take to start; their work on top of that is small."""
 FRAMES = 16
+LOOKED_AT = 50_000
+"""Files of a set that are looked at, to see whether they are as before."""
 
 
 class Survey(NamedTuple):
@@ -44,6 +55,7 @@ class Survey(NamedTuple):
         words: Words that are written, one after another.
         looks: Pictures and frames that heads are trained on, once for each head and step.
         fixed: Seconds that depend on nothing of these.
+        data: Hash of the examples and their files, see `hash_examples`.
     """
 
     split: str
@@ -55,6 +67,7 @@ class Survey(NamedTuple):
     words: int = 0
     looks: int = 0
     fixed: float = 0.0
+    data: str = ""
 
 
 class Scored(NamedTuple):
@@ -124,7 +137,14 @@ class ZeroShot(Work):
         prompts = select_prompts(request.dataset, request.root, request.class_names, request.templates)
         texts = len(prompts.class_names) * len(prompts.templates)
         examples = len(found.examples)
-        return Survey(found.split, examples, len(found.absent), pictures=examples * self.frames, texts=texts)
+        return Survey(
+            found.split,
+            examples,
+            len(found.absent),
+            pictures=examples * self.frames,
+            texts=texts,
+            data=hash_examples(found.examples),
+        )
 
     def run(self, bound: Bound, store: Store, reporter: Reporter, world: World) -> Scored:
         """Top-1, top-5, mean per-class recall."""
@@ -141,8 +161,8 @@ class Retrieval(Work):
         """Pictures and captions."""
         chosen = retrieval_run.check_request(retrieval_request(self.benchmark), store)
         examples, texts = len(chosen.examples), sum(len(example.texts) for example in chosen.examples)
-        pictures = examples * self.frames
-        return Survey(chosen.protocol.split, examples, len(chosen.absent), pictures=pictures, texts=texts)
+        pictures, data = examples * self.frames, hash_examples(chosen.examples)
+        return Survey(chosen.protocol.split, examples, len(chosen.absent), pictures=pictures, texts=texts, data=data)
 
     def run(self, bound: Bound, store: Store, reporter: Reporter, world: World) -> Scored:
         """Recall both ways."""
@@ -171,6 +191,7 @@ class Caption(Work):
             pictures=examples * self.frames,
             words=examples * beams * search.max_length,
             fixed=JAVA_SECONDS,
+            data=hash_examples(chosen.examples),
         )
 
     def run(self, bound: Bound, store: Store, reporter: Reporter, world: World) -> Scored:
@@ -211,7 +232,8 @@ class Probe(Work):
             looks = seen * len(request.settings)
             pictures += seen if request.augmentation.changes else 0
         absent = sum(len(part.absent) for part in known)
-        return Survey(parts.test.split, len(parts.test.examples), absent, pictures=pictures, looks=looks)
+        data = hash_examples([example for part in known for example in part.examples])
+        return Survey(parts.test.split, len(parts.test.examples), absent, pictures=pictures, looks=looks, data=data)
 
     def run(self, bound: Bound, store: Store, reporter: Reporter, world: World) -> Scored:
         """Top-1, top-5, mean per-class recall of the head that was chosen."""
@@ -233,7 +255,8 @@ class Classification(Work):
         found = select_labelled(dataset, values["data_root"], values["split"], values["limit"])
         examples = len(found.examples)
         pictures = examples * self.frames * values["views"] * values["crops"]
-        return Survey(found.split, examples, len(found.absent), pictures=pictures)
+        data = hash_examples(found.examples)
+        return Survey(found.split, examples, len(found.absent), pictures=pictures, data=data)
 
     def refusal(self, candidate: Candidate, store: Store) -> str:
         """The classes must be the classifier's."""
@@ -265,7 +288,8 @@ class Understanding(Work):
         split = request.split or request.dataset.splits[0]
         examples = select_questions(request.dataset, request.root, split, request.limit)
         pictures = len({medium for example in examples for medium in map(str, example.media)})
-        return Survey(split, len(examples), pictures=pictures, passes=len(examples) * request.dataset.pictures)
+        passes, data = len(examples) * request.dataset.pictures, hash_examples(examples)
+        return Survey(split, len(examples), pictures=pictures, passes=passes, data=data)
 
     def refusal(self, candidate: Candidate, store: Store) -> str:
         """Task, number of pictures and answers must be the head's."""
@@ -286,6 +310,13 @@ class Understanding(Work):
         if done.usual is not None:
             reporter.notice(f"the most frequent training answers alone would reach {100 * done.usual:.2f}")
         return Scored(done.rows, done.saved)
+
+
+def hash_examples(examples: Sequence[Example]) -> str:
+    """Short hash of what examples say and of their files' sizes and times; of large sets of evenly spread files."""
+    shown = examples[:: max(1, len(examples) // LOOKED_AT)]
+    files = hash_texts(stamp for example in shown for stamp in stamp_of(example))
+    return f"{hash_questions(examples)}-{files}"
 
 
 def first_line(error: BaseException) -> str:

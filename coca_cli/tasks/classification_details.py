@@ -76,7 +76,7 @@ def classification_details(
     for row in spread(len(examples), shown):
         try:
             seen = _show(looking, examples[row])
-        except BadExample:
+        except (BadExample, RuntimeError):  # the latter where the memory does not do; the scores are there already
             continue
         best = zip(ranking.classes[row].tolist(), ranking.scores[row].tolist(), strict=True)
         said = [[class_names[found], round(score, 4)] for found, score in list(best)[:SAID]]

@@ -59,19 +59,22 @@ def run_ablation(request: AblationRequest, reporter: Reporter) -> list[TableScor
     """
     plan = make_plan(request)
     if request.jobs > 1 and "RANK" in os.environ:
-        raise CocaError("--jobs is for one process: under torchrun all of them train one model at a time; leave it out")
+        raise CocaError(
+            "--jobs is for one process: under torchrun all of them train one model at a time; give --jobs 1"
+        )
     make_folder(request.output)
     check_measures(request)
     with joined_world(local_device(choose_device(request.base.device))) as world:
         first = world.first
+        reporter = reporter if first else Reporter(quiet=True)
         if first and request.base.overwrite:
             forget(request.output)
         state = AblationState(request) if first else AblationState(request, anew=True)
         finished = tell_all({run.name: state.outcome(run) for run in plan.runs}, world)
-    if plan.left_out and first:
-        reporter.warn(plan.left_out)
-    _train_all(request, plan, state, finished, reporter, first=first)
-    return collect(plan, state) if first else []
+        if plan.left_out and first:
+            reporter.warn(plan.left_out)
+        _train_all(request, plan, state, finished, reporter, first=first)
+        return collect(plan, state) if first else []
 
 
 def _train_all(

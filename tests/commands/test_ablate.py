@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from coca_cli.training.ablation_plan import base_config, make_plan
 from coca_cli.training.ablation_request import AblationRequest
 from tests.commands.running import run
 from tests.training.ablations import SMALL
+from tests.training.runs import finish, run_whole, start, wait_for_step
 
 WORDS = tuple(word for change in SMALL for word in ("--set", change))
 
@@ -89,6 +92,47 @@ def test_all_other_tables_in_processes_side_by_side(tmp_path: Path, capsys: pyte
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 4
 
 
+def in_process(output: Path, *more: object) -> list[str]:
+    """The command's words, for a process of its own."""
+    numbers = ("--seeds", 1, "--batch-size", 8, "--limit", 64, "--head-steps", 2, "--head-batch-size", 8, *WORDS)
+    return [str(word) for word in ("ablate", *more, "--output", output, *numbers)]
+
+
+@pytest.mark.slow
+def test_two_processes_under_torchrun_train_one_model_together(tmp_path: Path) -> None:
+    run_whole(in_process(tmp_path / "out", "8a", "8b", "--jobs", 1, "--steps", 2, "--quiet"), processes=2)
+    state = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    scores = {name: set(entry["scores"]) for name, entry in state["runs"].items()}
+    assert scores == {
+        "labels-classes-seed0": {"probe:digits", "linear:digits"},
+        "labels-captions-seed0": {"probe:digits", "linear:digits"},
+        "contrastive-alone-seed0": {"zeroshot:digits", "questions:scene-questions"},
+        "captioning-alone-seed0": {"questions:scene-questions"},
+        "default-seed0": {"zeroshot:digits", "questions:scene-questions"},
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_runs_side_by_side_save_when_they_are_stopped(tmp_path: Path, stop: signal.Signals, code: int) -> None:
+    """Ctrl-C reaches all processes of a terminal, a SIGTERM the first one alone."""
+    output = tmp_path / "out"
+    words = in_process(output, "ratio", "--jobs", 2, "--steps", 5000, "--save-every", 1)
+    process = start(words)
+    folders = [output / "runs" / name for name in ("ratio-1-1-seed0", "ratio-1-2-seed0")]
+    for folder in folders:
+        wait_for_step(process, folder, 2)
+    if stop is signal.SIGINT:
+        os.killpg(process.pid, stop)
+    else:
+        process.send_signal(stop)
+    found, errors = finish(process)
+    assert found == code
+    assert "stopped with 0 of 3 runs; the same command goes on" in errors
+    assert errors.count("of 5000; the same command goes on") == 2
+    assert all(list((folder / "checkpoints").iterdir()) for folder in folders)
+
+
 def test_a_dry_run_prints_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ablate(tmp_path / "out", "poolers", "--dry-run") == 0
     out = capsys.readouterr().out
@@ -144,7 +188,7 @@ def test_presets_can_be_looked_at(capsys: pytest.CaptureFixture[str], name: str)
         (("poler",), "unknown table 'poler'"),
         (("--preset", "tiney"), "unknown recipe 'tiney'. Did you mean tiny?"),
         (("8b", "--measures", "fid:scenes"), "unknown measure 'fid'"),
-        (("8b", "--set", "vision.widht=3"), "expected KEY=VALUE"),
+        (("8b", "--set", "vision.breadth=3"), "expected KEY=VALUE"),
         (("8b", "--data", "nothing-there"), "nothing-there"),
     ],
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -159,16 +160,22 @@ def test_a_model_that_the_paper_has_not(store: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
-def test_beside_another_store_in_every_form(store: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
-    assert call("--results", store, "--against", store, "--all", "--format", form) == 0
+def test_beside_another_store_in_every_form(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    shutil.copytree(store, tmp_path / "other")
+    asked = ("--all", "--task", "zeroshot", "--dataset", "digits", "--format", form)
+    assert call("--results", store, "--against", tmp_path / "other", *asked) == 0
     out, _ = capsys.readouterr()
     assert "-1.0" in out  # the older of the two runs on digits is one point below the newest
+    assert call("--results", store, "--against", f"{tmp_path / 'other'}@coca_digits", *asked) == 0
+    assert "-1.0" in capsys.readouterr().out
 
 
 def test_an_empty_folder_is_no_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert call("--results", store, "--against", tmp_path / "empty") == 1
-    assert "--against takes the folder of a store" in " ".join(capsys.readouterr().err.split())
+    assert "a folder with other results, or a model here" in " ".join(capsys.readouterr().err.split())
 
 
 def test_clip_benchmarks_files_out_and_in(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

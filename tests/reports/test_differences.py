@@ -93,11 +93,11 @@ def test_a_run_is_named_by_model_or_weights(store: Store, name: str) -> None:
 
 
 def test_the_base_of_the_same_settings_is_taken(store: Store, tmp_path: Path) -> None:
-    record(store, "third", [0, 0, 0])
+    record(store, "first", [0, 0, 0])  # of other settings
     rows = sourced(store.folder)
-    base = rows._replace(rows=[row for row in rows.rows if row.model != "second"])
+    base = rows._replace(rows=[row for row in rows.rows if row.model == "first"])
     (found,) = find_differences(rows, base, [row for row in rows.rows if row.model == "second"])
-    assert found.base.model == "first"  # as many examples; the third has fewer, though it is newer
+    assert found.base.n == 8
 
 
 def test_another_store_is_compared_with(store: Store, tmp_path: Path) -> None:
@@ -105,6 +105,7 @@ def test_another_store_is_compared_with(store: Store, tmp_path: Path) -> None:
     mine, other = sourced(store.folder), sourced(tmp_path / "other")
     found = find_differences(mine, other, mine.rows)
     assert [(one.row.model, one.row.value - one.base.value) for one in found] == [("first", 12.5), ("second", 87.5)]
+    assert "Compared with first@first-weights." in difference_sheet(found, "other").notes
 
 
 def test_a_run_without_details_has_a_difference_and_no_test(store: Store) -> None:
@@ -129,16 +130,56 @@ def test_nothing_in_common(store: Store, tmp_path: Path) -> None:
         find_differences(sourced(store.folder), sourced(tmp_path / "other"), sourced(store.folder).rows)
 
 
-def test_mean_per_class_recall_is_a_mean_over_weighted_examples(tmp_path: Path) -> None:
+def test_classes_count_alike_in_mean_per_class_recall(tmp_path: Path) -> None:
     store = Store(tmp_path)
     record(store, "first", [1, 0, 1])  # class 0: two of two, class 1: none of one
     details = store.details(store.runs()[0])
     assert details is not None
     found = scores_behind(details, "mean per-class recall")
     assert found is not None
-    assert found.scores.mean() == pytest.approx((1.0 + 0.0) / 2)
+    assert found.weighed().mean() == pytest.approx((1.0 + 0.0) / 2)
+    assert found.part([0, 2]).weighed().mean() == pytest.approx(1.0)
     assert scores_behind(details, "BLEU-4") is None
     assert scores_behind(details, "image-to-text recall@5") is None
+
+
+def test_equal_predictions_on_a_part_of_a_set_differ_by_nothing(tmp_path: Path) -> None:
+    hits = [1, 0, 0, 1, 1, 1, 0, 0]
+    names = [f"{number}.jpg" for number in range(8)]
+    store = Store(tmp_path)
+    for metric in ("top-1", "mean per-class recall"):
+        record(store, "first", hits, names, metric=metric)
+        record(store, "second", hits[:3], names[:3], metric=metric)
+    rows = sourced(tmp_path)
+    for found in find_differences(rows, rows._replace(rows=choose_base(rows.rows, "first")), rows.rows):
+        assert found.paired is not None
+        assert found.paired.difference == 0
+        assert found.value == found.base_value
+
+
+def test_ranks_and_cider_of_other_sets_are_not_tested(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for model, size in (("first", 4), ("second", 3)):
+        row = make_row(
+            task="caption", metric="CIDEr", model=model, checkpoint=model, settings=settings_hash({}), when=WHEN[model]
+        )
+        run = Run(task="caption", dataset="imagenet", command="", settings={}, versions={}, seconds=1.0, when=row.when)
+        table = {"id": list("abcd"[:size]), "CIDEr": [0.5] * size}
+        store.append([row], run, Details(tables={"examples": table}))
+    rows = sourced(tmp_path)
+    (found,) = find_differences(rows, rows._replace(rows=choose_base(rows.rows, "first")), rows.rows)
+    assert found.paired is None
+
+
+def test_the_same_model_of_another_store_is_taken_and_of_several_strangers_none(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    record(other, "first", [1] * 8)
+    record(other, "third", [0] * 8)
+    mine, theirs = sourced(store.folder), sourced(other.folder)
+    (found,) = find_differences(mine, theirs, [row for row in mine.rows if row.model == "first"])
+    assert found.base.model == "first"
+    with pytest.raises(CocaError, match=r"has several results to compare second with: first@.*, third@"):
+        find_differences(mine, theirs, [row for row in mine.rows if row.model == "second"])
 
 
 def test_recall_follows_from_ranks_at_any_k(tmp_path: Path) -> None:

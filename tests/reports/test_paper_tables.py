@@ -24,7 +24,11 @@ from coca_cli.reports.paper_tables import (
     paper_tables,
 )
 from coca_cli.reports.published import published_rows
+from coca_cli.results import Result
+from coca_cli.store import RunFile
 from tests.reports.rows import make_row, six_rows
+
+RETRIEVAL: dict[str, object] = {"task": "retrieval", "dataset": "coco", "split": "test 5k", "n": 5_000}
 
 
 def test_every_published_number_of_tables_2_to_7_has_its_place() -> None:
@@ -53,7 +57,7 @@ def test_every_column_is_of_a_dataset_and_split_that_exist() -> None:
             assert isinstance(dataset, Dataset)
             split = source.split.split()[0]
             assert split in dataset.splits
-            if source.n is not None and source.dataset in SIZES:
+            if source.n is not None and source.dataset in SIZES and not source.metric.startswith("text-to"):
                 assert SIZES[source.dataset][split] == source.n
             if " " in source.split:
                 assert source.split.split()[1] in [protocol.name for protocol in dataset.protocols]
@@ -79,7 +83,7 @@ def test_a_line_of_table_4_with_its_mean_and_the_difference_to_the_papers_model(
     (table,) = paper_tables(six_rows())
     (mine,) = table.mine
     assert mine.entries["Mean"].value == pytest.approx(296 / 6)
-    large = find_line(table, "CoCa-Large")
+    large = find_line(table, "CoCa-Large", mine)
     assert large is not None
     sheet = paper_sheet(table, "CoCa-Large")
     names = [line[0].text for line in sheet.lines]
@@ -104,7 +108,7 @@ def test_the_best_of_each_column_is_marked_and_a_part_of_a_set_never() -> None:
     assert best == [("CoCa", "86.3")]
     assert sheet.lines[-1][1].text == "99.0‡"
     assert sheet.lines[-1][-1].text == "500"
-    assert any("another number of examples" in note for note in sheet.notes)
+    assert any("other examples or captions" in note for note in sheet.notes)
     (table,) = paper_tables([make_row(value=99.0)])
     assert [line[0].text for line in paper_sheet(table).lines if line[1].best] == ["mine"]
 
@@ -144,8 +148,59 @@ def test_a_frozen_encoder_and_a_classifier_are_two_lines_of_table_2() -> None:
     rows = [make_row(task="probe"), make_row(task="classification", dataset="kinetics-400", n=19_000)]
     (table,) = paper_tables(rows)
     assert [line.name for line in table.mine] == ["mine (frozen)", "mine (classifier)"]
+    names = [line[0].text.strip() for line in paper_sheet(table, "CoCa").lines[-4:]]
+    assert names == ["mine (frozen)", "minus CoCa (frozen)", "mine (classifier)", "minus CoCa (finetuned)"]
     assert not table.mine[1].entries["K400"].part
     assert paper_sheet(table).lines[-1][-1].text == "19,000"
+
+
+def run_of(row: Result, **settings: object) -> RunFile:
+    told = {name: getattr(row, name) for name in ("task", "dataset", "when", "model", "checkpoint")}
+    told |= {"settings_hash": row.settings, "rows": [f"{row.task}/{row.dataset}/{row.split}/{row.metric}"]}
+    return RunFile(Path("run.json"), {**told, "settings": settings})
+
+
+def test_another_head_than_the_papers_is_named(tmp_path: Path) -> None:
+    row = make_row(task="probe")
+    (table,) = paper_tables([row], [run_of(row, head="knn")])
+    assert [line.name for line in table.mine] == ["mine (frozen, knn)"]
+    (table,) = paper_tables([row], [run_of(row, head="attentional")])
+    assert [line.name for line in table.mine] == ["mine (frozen)"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings"),
+    [
+        ({"task": "probe", "dataset": "kinetics-400", "n": 100}, {"limit": 100}),
+        (RETRIEVAL | {"metric": "image-to-text recall@1"}, {"captions": "first"}),
+        (RETRIEVAL | {"metric": "text-to-image recall@1", "n": 500}, {}),
+    ],
+)
+def test_a_part_is_known_by_its_settings_too(changes: dict[str, object], settings: dict[str, object]) -> None:
+    row = make_row(**changes)
+    (table,) = paper_tables([row], [run_of(row, **settings)])
+    assert [entry.part for line in table.mine for entry in line.entries.values()] == [True]
+
+
+def test_pictures_that_could_not_be_read_take_their_captions_along() -> None:
+    rows = [
+        make_row(**RETRIEVAL | {"metric": "image-to-text recall@1", "n": 4_990, "skipped": 10}),
+        make_row(**RETRIEVAL | {"metric": "text-to-image recall@1", "n": 24_960, "skipped": 10}),
+    ]
+    (table,) = paper_tables(rows)
+    assert [entry.part for line in table.mine for entry in line.entries.values()] == [False, False]
+    assert paper_sheet(table).lines[-1][-1].text == "4,990 / 24,960"
+
+
+def test_a_number_of_unknown_n_is_no_part() -> None:
+    (table,) = paper_tables([make_row(n=0)])
+    assert paper_sheet(table).lines[-1][1].text == "60.0"
+    assert paper_sheet(table).lines[-1][-1].text == "?"
+
+
+def test_a_table_without_the_papers_model_says_so() -> None:
+    (table,) = paper_tables([make_row(task="caption", dataset="coco", split="test", metric="CIDEr", n=5_000)])
+    assert "The paper has no CoCa-Large in this table." in paper_sheet(table, "CoCa-Large").notes
 
 
 def test_values_that_are_not_defined_are_left_out() -> None:
