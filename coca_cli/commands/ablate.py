@@ -231,9 +231,13 @@ def ablate(
 
 
 def _beside_preset(ctx: typer.Context, base: PretrainRequest) -> PretrainRequest:
-    """Where the command line changes the architecture, the preset's changes of other keys stay."""
+    """Where the command line changes the architecture, the preset's changes of other keys stay; with data of its own the
+    preset's weights, which belong to others, go.
+    """
     from dataclasses import replace
 
+    if source_of(ctx, "data") == "COMMANDLINE" and source_of(ctx, "weights") == "DEFAULT_MAP":
+        base = replace(base, shares=None)
     if source_of(ctx, "set") != "COMMANDLINE":
         return base
     preset = (ctx.default_map or {}).get("set", ())

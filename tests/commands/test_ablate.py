@@ -159,6 +159,13 @@ def test_the_command_line_goes_before_the_preset(monkeypatch: pytest.MonkeyPatch
     assert (config.vision.width, config.text.width) == (32, 64)
 
 
+def test_weights_of_a_preset_belong_to_its_own_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(monkeypatch).base.shares == [3.0, 1.0]
+    assert asked(monkeypatch, "--data", "scenes").base.shares is None
+    assert asked(monkeypatch, "--data", "scenes", "--weights", "2").base.shares == [2.0]
+    assert asked(monkeypatch, "--weights", "2,1").base.shares == [2.0, 1.0]
+
+
 def test_the_paper_s_preset_is_the_paper_s_ablation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Section 4.3: CoCa-Base with 12 decoder layers, batch 4,096; the rest as section 4.1."""
     request = asked(monkeypatch, "--preset", "paper", "--data", "scenes", "--data", "digits", "-o", "out")
