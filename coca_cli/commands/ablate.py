@@ -231,8 +231,10 @@ def ablate(
 
 
 def _beside_preset(ctx: typer.Context, base: PretrainRequest) -> PretrainRequest:
-    """Where the command line changes the architecture, the preset's changes of other keys stay; with data of its own the
-    preset's weights, which belong to others, go.
+    """The base where the command line and a preset speak of the same thing.
+
+    The preset's changes of the architecture stay but for those of keys that the command line names; its weights belong
+    to its own data.
     """
     from dataclasses import replace
 
