@@ -27,7 +27,8 @@ RATE = 1e-3
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("correct_mask", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("correct_mask", [False, True])
 def test_the_loss_curves_are_one(correct_mask: bool) -> None:
     narrow = {"embed_dim": 64, "vision__width": 64, "vision__layers": 2, "vision__image_size": 64, "text__width": 64}
     narrow |= {"text__layers": 2, "multimodal__width": 64, "multimodal__layers": 2}

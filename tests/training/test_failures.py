@@ -7,6 +7,8 @@ import pytest
 from tests.training.failures import MANY_PASSES, read, two_meet
 from tests.training.pictures import with_broken
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:

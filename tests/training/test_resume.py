@@ -33,6 +33,7 @@ def assert_same_course(output: Path, undisturbed: Path) -> None:
     assert all(torch.equal(weights[name], right[name]) for name in right)  # the moving average, too
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_sigkill_loses_nothing(undisturbed: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     process = start(words(output, "--ema", 0.9))
