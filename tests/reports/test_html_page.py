@@ -252,6 +252,9 @@ def test_in_a_browser_pictures_show_and_tables_sort(page: str, tmp_path: Path) -
     assert numbers == sorted(numbers, reverse=True)
     assert found["down"] != found["before"]
     assert found["said"] == "descending"
+    names = found["names"]
+    for model in ("mine", "other"):
+        assert names[names.index(model) + 1] == "minus CoCa-Large"
     rising = [float(value) for value in found["up"] if re.fullmatch(r"[\d.]+", value)]
     assert rising == sorted(numbers)
     assert sorted(found["names"], key=str.lower)[0] == found["names"][0]

@@ -16,12 +16,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
         return cell.dataset.order === undefined ? NaN : Number(cell.dataset.order);
       };
       const empty = (value) => (number ? Number.isNaN(value) : value === "");
-      const rows = Array.from(body.rows).map((row) => [key(row), row]);
-      rows.sort(([a], [b]) => {
+      const groups = []; // a line that says by how much another differs stays below that one
+      for (const row of body.rows) {
+        if (row.classList.contains("follows")) groups.at(-1)[1].push(row);
+        else groups.push([key(row), [row]]);
+      }
+      groups.sort(([a], [b]) => {
         if (empty(a) || empty(b)) return empty(a) - empty(b);
         return sign * (number ? a - b : a.localeCompare(b));
       });
-      for (const [, row] of rows) {
+      for (const row of groups.flatMap(([, rows]) => rows)) {
         row.classList.remove("rule");
         body.append(row);
       }
