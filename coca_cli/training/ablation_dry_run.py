@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from coca_cli.datasets import find_dataset
 from coca_cli.datasets.sources import find_source
 from coca_cli.model.placement import choose_device, choose_precision
 from coca_cli.training.ablation_cost import VariantCost, variant_cost
@@ -26,6 +27,8 @@ def plan_ablation(request: AblationRequest) -> str:
     plan = make_plan(request)
     for text in request.base.data:
         find_source(text, request.base.root)
+    for measure in request.measures:
+        find_dataset(measure.dataset)
     state = AblationState(request, anew=request.base.overwrite)
     costs = {run.variant.name: _cost(request, run) for run in plan.runs if run.seed == plan.runs[0].seed}
     console = Console(width=WIDTH, highlight=False)

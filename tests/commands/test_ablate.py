@@ -195,6 +195,7 @@ def test_presets_can_be_looked_at(capsys: pytest.CaptureFixture[str], name: str)
         (("poler",), "unknown table 'poler'"),
         (("--preset", "tiney"), "unknown recipe 'tiney'. Did you mean tiny?"),
         (("8b", "--measures", "fid:scenes"), "unknown measure 'fid'"),
+        (("8b", "--measures", "zeroshot:digist"), "unknown dataset 'digist'. Did you mean digits"),
         (("8b", "--set", "vision.breadth=3"), "expected KEY=VALUE"),
         (("8b", "--data", "nothing-there"), "nothing-there"),
     ],
