@@ -22,7 +22,7 @@ from coca_cli.tasks import caption_eval_run, caption_scores, retrieval_run, zero
 from coca_cli.training import probe_run
 from tests.commands.running import run
 from tests.datasets.make_samples import SAMPLES
-from tests.pictures import drawn
+from tests.pictures import drawn, jpeg_bytes
 from tests.suites.small_models import COMMANDS, EVERY_TASK, save_heads
 from tests.tasks.test_java_scorers import quick_meteor  # noqa: F401  (a fixture)
 from tests.tasks.writer import save_writer
@@ -234,6 +234,25 @@ def test_other_options_other_weights_and_other_words_are_another_benchmark(two: 
     weights = load_file(model / "model.safetensors")
     save_file({name: value + 0.01 for name, value in weights.items()}, model / "model.safetensors", {"format": "pt"})
     assert (count(), count()) == (5, 5)
+
+
+def test_captions_and_files_that_changed_are_other_data(two: Path, tmp_path: Path) -> None:
+    def count(*more: object) -> int:
+        assert suite(two, tmp_path, "-m", model, *more) == 0
+        return len([row for row in rows(tmp_path / "results") if row["metric"] == "image-to-text recall@1"])
+
+    model, folder = save_writer(tmp_path / "model"), tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(jpeg_bytes(drawn(number, (40, 40))))
+    table = folder / "captions.csv"
+    table.write_text("image,caption\n" + "".join(f"{n}.jpg,a {n}\n" for n in range(3)))
+    two.write_text(f'title = "x"\n[[benchmark]]\ntask = "retrieval"\ndataset = "captions:{table}"\n')
+    assert (count(), count(), count("--strict")) == (1, 1, 1)
+    table.write_text("image,caption\n" + "".join(f"{n}.jpg,the {n}\n" for n in range(3)))
+    assert (count(), count()) == (2, 2)
+    (folder / "1.jpg").write_bytes(jpeg_bytes(drawn(9, (40, 40))))
+    assert (count(), count()) == (3, 3)
 
 
 def test_weights_that_were_copied_again_are_the_same(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -58,3 +59,16 @@ def test_long_training_runs_are_averaged_and_half_lines_left_out(tmp_path: Path)
 def test_names_of_files_are_plain() -> None:
     assert plain_name("folder:/a b/c, test") == "folder-a-b-c-test"
     assert plain_name("///") == "chart"
+
+
+def test_names_with_dollars_and_underscores_are_shown_as_they_are(tmp_path: Path) -> None:
+    curves = [Curve("run_$HOME_$USER", [1, 2], [1.0, 2.0]), Curve("_hidden", [1, 2], [2.0, 3.0])]
+    svg = to_svg(line_chart("loss", "Loss", curves, x="step", y="loss"))
+    assert "run_$HOME_$USER" in svg
+    assert "_hidden" in svg
+    values = {r"$\nope$ test, top-1": [(r"$\nope$", 50.0, 40.0, 60.0)]}
+    assert svg_text(to_svg(interval_chart("results", "Results", values))).count(r"$\nope$") == 2
+
+
+def svg_text(svg: str) -> str:
+    return html.unescape(svg)

@@ -14,7 +14,7 @@ import pytest
 
 from coca_cli.errors import BadExample, CocaError, MissingFile
 from coca_cli.reports.clip_benchmark import read_files, to_records, write_files
-from coca_cli.results import Result
+from coca_cli.results import Result, latest
 from tests.reports.rows import make_row
 
 MODEL = "coca_ViT-L-14 laion2b_s13b_b90k"
@@ -98,6 +98,18 @@ def test_an_old_table_of_its_own_is_read(tmp_path: Path) -> None:
     assert found[("coco", "test 5k", "text-to-image recall@5")] == pytest.approx(55.0)
     assert found[("coco", "test 5k", "image-to-text recall@5")] == pytest.approx(75.0)
     assert len(found) == 5
+
+
+def test_languages_are_told_apart_and_columns_of_other_kinds_passed_over(tmp_path: Path) -> None:
+    text = (
+        "acc1,normalized,classnames,dataset,model,pretrained,task,language\n"
+        "0.633,,\"['a', 'b']\",imagenet1k,b,c,zeroshot_classification,en\n"
+        "0.1,,,imagenet1k,b,c,zeroshot_classification,cn\n"
+        ",True,,imagenet1k,b,c,linear_probe,en\n"
+    )
+    (tmp_path / "benchmark.csv").write_text(text)
+    found = latest(read_files(tmp_path / "benchmark.csv"))
+    assert [(row.value, row.settings) for row in found] == [(63.3, ""), (10.0, "language cn")]
 
 
 def test_a_value_that_is_not_defined_is_null(tmp_path: Path) -> None:

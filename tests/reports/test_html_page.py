@@ -202,6 +202,15 @@ def test_charts_say_in_words_what_they_show(page: str) -> None:
     assert "#010203" not in page
 
 
+def test_a_frames_part_is_that_of_the_whole_clip(tmp_path: Path) -> None:
+    run = Run(task="zeroshot", dataset="digits", command="coca", settings={}, versions={}, seconds=1.0, when=WHEN)
+    store = Store(tmp_path)
+    even = np.full((2, 2), 1 / 64).tolist()  # of 16 frames, of which two are shown
+    shown = look("a", "wave", [["wave", 0.9]], [jpeg(1), jpeg(2)], [even, even])
+    store.append([make_row(dataset="digits", settings=settings_hash({}), when=WHEN)], run, Details(samples=[shown]))
+    assert build_page(store, store.rows()).count("<figcaption>6.2 %</figcaption>") == 2
+
+
 # --- in a browser ---
 
 PROBE = """<script>addEventListener("load", async () => {

@@ -124,6 +124,11 @@ def test_a_part_of_a_suite(pattern: str | None, count: int) -> None:
     assert len(choose_entries(read_suite("paper-video"), pattern)) == count
 
 
+@pytest.mark.parametrize("pattern", ["imagenet", "zeroshot imagenet"])
+def test_a_whole_name_means_itself_alone(pattern: str) -> None:
+    assert [entry.dataset for entry in choose_entries(read_suite("paper-zeroshot"), pattern)] == ["imagenet"]
+
+
 def test_no_part_of_a_suite() -> None:
     with pytest.raises(CocaError, match=r"no benchmark of paper-probe matches --only 'coco'\. It has: probe imag"):
         choose_entries(read_suite("paper-probe"), "coco")
