@@ -93,9 +93,9 @@ class RunDetails:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._read() as archive:
-            self._document = json.loads(archive.read(DOCUMENT))
-            self._facts = dict(self._document["facts"])
-            self._samples = [self._unpacked(archive, sample) for sample in self._document["samples"]]
+            document = json.loads(archive.read(DOCUMENT))
+            self._facts = dict(document["facts"])
+            self._samples = [self._unpacked(archive, sample) for sample in document["samples"]]
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from coca_cli.datasets.example import Dataset, Example
 from coca_cli.details import Details
 from coca_cli.media.thumbnails import thumbnails_of
-from coca_cli.tasks.classification_details import spread
+from coca_cli.tasks.evenly_spread import spread
 
 SHOWN = 12
 REFERENCES = 3

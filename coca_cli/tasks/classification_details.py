@@ -19,6 +19,7 @@ from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed
 from coca_cli.model.task_head import TaskHead
 from coca_cli.tasks.classification import Ranking
+from coca_cli.tasks.evenly_spread import spread
 from coca_cli.tasks.media_features import Reading, media_computing
 
 PICTURES, CLIPS = 8, 3
@@ -83,12 +84,6 @@ def classification_details(
         label = class_names[int(labels[row])]
         samples.append({"kind": "look", "id": examples[row].id, "label": label, "said": said, **seen})
     return Details(tables={"examples": columns}, facts={"class_names": list(class_names)}, samples=samples)
-
-
-def spread(n: int, count: int) -> list[int]:
-    """So many of n rows, from the first to the last, evenly spread; each once."""
-    found: list[int] = np.linspace(0, n - 1, min(count, n)).round().astype(int).tolist()
-    return found
 
 
 def _show(looking: Looking, example: Example) -> dict[str, object]:

@@ -11,7 +11,7 @@ from coca_cli.datasets.example import Example
 from coca_cli.details import Details
 from coca_cli.media.retrieval_grid import Query
 from coca_cli.media.thumbnails import see_medium, thumbnail
-from coca_cli.tasks.classification_details import spread
+from coca_cli.tasks.evenly_spread import spread
 from coca_cli.tasks.retrieval import Ranks, ranks_by_name
 
 QUERIES = 5

@@ -11,7 +11,7 @@ from coca_cli.media.question_sheet import AskedPicture, write_question_sheet
 from coca_cli.media.thumbnails import see_medium, thumbnails_of
 from coca_cli.tasks.answer_files import GivenAnswer
 from coca_cli.tasks.answering import number_pictures
-from coca_cli.tasks.classification_details import spread
+from coca_cli.tasks.evenly_spread import spread
 
 SHOWN = 6
 KEPT = 12
