@@ -39,7 +39,7 @@ from coca_cli.options import FeatureChoice
 from coca_cli.progress import Reporter
 from coca_cli.tasks.token_features import FeatureSet, encode_tokens
 from coca_cli.training.head_sweep import HeadBatch, HeadRecipe, Setting, train_heads
-from coca_cli.training.mixture import mix_labelled
+from coca_cli.training.mixture import mix_task
 from coca_cli.training.probe_data import KeptTokens
 from coca_cli.world import SINGLE
 
@@ -97,7 +97,7 @@ def main() -> None:
         return KeptTokens("crops", FeatureSet(examples, [encode(part) for part in parts])).batches(BATCH, 0, SINGLE)
 
     def fresh() -> Iterator[HeadBatch]:
-        mixture = mix_labelled("crops", examples, 0)
+        mixture = mix_task("crops", examples, 0)
         while True:
             rows = [row.feed.index(row.number) for row in mixture.next_batch(BATCH)]
             yield HeadBatch(encode(rows), labels[torch.tensor(rows)])
