@@ -122,15 +122,25 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def ask_side(script: str, side: str, options: argparse.Namespace, *, peers: bool = False) -> dict[str, Any]:
+def ask_side(
+    script: str,
+    side: str,
+    options: argparse.Namespace,
+    run: Callable[[argparse.Namespace], dict[str, Any]],
+    *,
+    peers: bool = False,
+) -> dict[str, Any]:
     """Run one side of a script in a process of its own, so that its memory can be told; its last line is JSON.
 
     Args:
         script: The script's file.
         side: Which; the process gets it as --side.
         options: What else it gets.
+        run: What the process runs. At smoke size this one does, to save the imports; memory then tells nothing.
         peers: The older packages come first on its path.
     """
+    if options.size == "smoke" and not peers:
+        return run(argparse.Namespace(**vars(options) | {"side": side}))
     words = [sys.executable, "-W", "ignore", script, "--side", side]
     for name, value in vars(options).items():
         if value is not None and value is not False and name != "side":
