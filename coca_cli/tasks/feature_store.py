@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -60,14 +59,15 @@ class FeatureStore:
         self.folder = None if cache is None else cache.expanduser() / FOLDER / digest
         self._warn = warn
 
-    def read(self, number: int, examples: Sequence[Example]) -> Part | None:
+    def read(self, number: int, examples: Sequence[Example], *, seen: bool = False) -> Part | None:
         """The features of a part, if they are there and its files are as they were.
 
         Args:
             number: Which part.
             examples: Its examples; may be fewer than were stored, as with another `--limit`.
+            seen: `holds` or `write` saw the files a moment ago; looking twice is most of what reading takes.
         """
-        known = self._known(number, examples)
+        known = self._known(number, examples, seen=seen)
         if known is None:
             return None
         try:
@@ -84,7 +84,7 @@ class FeatureStore:
         """Whether `read` would find the part; its features stay on disk."""
         return self._known(number, examples) is not None
 
-    def _known(self, number: int, examples: Sequence[Example]) -> dict[str, Any] | None:
+    def _known(self, number: int, examples: Sequence[Example], *, seen: bool = False) -> dict[str, Any] | None:
         """What the file of a part says of itself, if it is there and about these examples as they are now."""
         if self.folder is None:
             return None
@@ -94,8 +94,9 @@ class FeatureStore:
             ids, stamps = known["ids"][: len(examples)], known["stamps"][: len(examples)]
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None  # not there yet, or damaged: made anew and replaced
-        same = ids == [example.id for example in examples] and stamps == [stamp_of(example) for example in examples]
-        return known if same else None
+        if ids != [example.id for example in examples]:
+            return None
+        return known if seen or stamps == [stamp_of(example) for example in examples] else None
 
     def write(self, number: int, examples: Sequence[Example], part: Part) -> None:
         """Keep a part, in place of an earlier one."""
@@ -125,11 +126,6 @@ class FeatureStore:
 def parts_of(examples: Sequence[Example]) -> list[Sequence[Example]]:
     """The examples in parts of the size that files have."""
     return [examples[start : start + PART] for start in range(0, len(examples), PART)]
-
-
-def join_parts(parts: Sequence[Part]) -> Tensor:
-    """The features of all parts in order, (n, ...)."""
-    return torch.cat([part.features for part in parts if part.rows] or [torch.empty(0)])
 
 
 def stamp_of(example: Example) -> list[str]:

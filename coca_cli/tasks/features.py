@@ -15,7 +15,7 @@ from torch import Tensor
 from coca_cli.datasets.example import Example
 from coca_cli.errors import BadExample, CocaError
 from coca_cli.media.batches import BATCHES_AHEAD, Skipped, decoded, default_workers
-from coca_cli.tasks.feature_store import FeatureStore, Part, join_parts, parts_of
+from coca_cli.tasks.feature_store import FeatureStore, Part, parts_of
 from coca_cli.world import SINGLE, World, gather_all
 
 Read = Callable[[Example], NDArray[Any]]
@@ -72,11 +72,18 @@ def features_of(
     Raises:
         BadExample: In strict mode at the first unreadable example; otherwise when more than 5 % are unreadable.
     """
-    ordered = list(stream_parts(examples, store, computing, skipped, world))
+    kept: list[Example] = []
+    features = torch.empty(0)
+    stream = stream_parts(examples, store, computing, skipped, world)
+    for members, part in zip(parts_of(examples), stream, strict=True):
+        if part.rows and not kept:  # filled as parts come: all of them and their union would be twice the memory
+            features = part.features.new_empty(len(examples), *part.features.shape[1:])
+        if part.rows:
+            features[len(kept) : len(kept) + len(part.rows)] = part.features
+        kept += [members[row] for row in part.rows]
     skipped.seen = len(examples)
     skipped.check(final=True)
-    kept = [members[row] for part, members in zip(ordered, parts_of(examples), strict=True) for row in part.rows]
-    return Features(kept, join_parts(ordered) if ordered else torch.empty(0))
+    return Features(kept, features[: len(kept)])
 
 
 def stream_parts(
@@ -95,7 +102,7 @@ def stream_parts(
         number = start + world.rank
         part = None
         if number < len(parts):
-            part = None if number in missing else store.read(number, parts[number])
+            part = None if number in missing else store.read(number, parts[number], seen=True)
             if part is None:  # never there, or gone since
                 source = stream if number in missing else _decode([parts[number]], computing)
                 part = _compute_part(itertools.islice(source, len(parts[number])), computing, skipped)
@@ -128,7 +135,7 @@ def stored_parts(
         made |= others
     found: list[Part] = []
     for number, members in enumerate(parts):
-        kept = made.get(number) or store.read(number, members)
+        kept = made.get(number) or store.read(number, members, seen=True)  # by one of the processes
         if kept is None:
             raise CocaError(
                 f"the features of part {number} that another process made are not in {store.folder}: give all "

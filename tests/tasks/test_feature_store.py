@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from coca_cli.errors import BadExample
 from coca_cli.media.batches import Skipped
 from coca_cli.tasks import feature_store
 from coca_cli.tasks.feature_store import FeatureStore, Part, stamp_of
-from coca_cli.tasks.features import Computing, Features, features_of, stream_parts
+from coca_cli.tasks.features import Computing, Features, features_of, stored_parts, stream_parts
 from coca_cli.world import World
 
 FACTS = {"weights": "abc", "split": "test"}
@@ -223,6 +224,49 @@ def test_parts_come_one_by_one(examples: list[Example]) -> None:
     stream = stream_parts(examples, FeatureStore(None, FACTS, pytest.fail), computing(model), Skipped())
     assert next(stream).features.flatten().tolist() == squares(4)
     assert model.seen == [0, 1, 2, 3]
+
+
+def test_no_more_parts_are_held_than_one_at_a_time(examples: list[Example], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all parts and their union would take twice the memory."""
+    made: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+
+    def write(self: FeatureStore, number: int, members: Sequence[Example], part: Part) -> None:
+        alive.append(sum(features() is not None for features in made))
+        made.append(weakref.ref(part.features))
+
+    monkeypatch.setattr(FeatureStore, "write", write)
+    found, _ = run(None, examples, Model())
+    assert found.features.flatten().tolist() == squares(10)
+    assert max(alive) <= 1
+
+
+@pytest.mark.parametrize("reading", [features_of, stored_parts])
+def test_each_file_is_looked_at_once(
+    tmp_path: Path,
+    examples: list[Example],
+    monkeypatch: pytest.MonkeyPatch,
+    reading: Callable[[Sequence[Example], FeatureStore, Computing, Skipped], object],
+) -> None:
+    run(tmp_path, examples, Model())
+    looked: list[str] = []
+
+    def stamp(example: Example) -> list[str]:
+        looked.append(example.id)
+        return stamp_of(example)
+
+    monkeypatch.setattr(feature_store, "stamp_of", stamp)
+    model = Model()
+    reading(examples, FeatureStore(tmp_path, FACTS, pytest.fail), computing(model), Skipped())
+    assert looked == [example.id for example in examples]
+    assert model.seen == []
+
+
+def test_what_is_read_unseen_has_the_right_ids(tmp_path: Path, examples: list[Example]) -> None:
+    run(tmp_path, examples, Model())
+    store = FeatureStore(tmp_path, FACTS, pytest.fail)
+    assert store.read(0, examples[:4], seen=True) is not None
+    assert store.read(0, examples[1:5], seen=True) is None
 
 
 def test_a_part_that_is_lost_meanwhile_is_computed(tmp_path: Path, examples: list[Example]) -> None:
