@@ -150,4 +150,4 @@ def normalise(pixels: torch.Tensor, settings: ImageSettings) -> torch.Tensor:
     """
     mean = torch.tensor(settings.mean, device=pixels.device).view(3, 1, 1)
     std = torch.tensor(settings.std, device=pixels.device).view(3, 1, 1)
-    return pixels.to(torch.float32).div(255).sub(mean).div(std)
+    return pixels.to(torch.float32, copy=True).div_(255).sub_(mean).div_(std)

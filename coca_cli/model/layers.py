@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coca_cli.model.packed_linear import PackedLinear
 from coca_cli.model.packing import Packing
 from coca_cli.model.recomputed import gelu_linear, norm_linear
 
@@ -146,6 +147,9 @@ class MLP(nn.Sequential):
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:  # type: ignore[override]
         """(..., W) -> (..., W), the LayerNorm before it included."""
         into, _, back = self
+        if isinstance(into, PackedLinear):
+            out: Tensor = back(into(norm(x), "gelu"))
+            return out
         assert isinstance(into, nn.Linear)
         assert isinstance(back, nn.Linear)
         return gelu_linear(norm_linear(x, norm, into), back)
@@ -204,13 +208,11 @@ class Block(nn.Module):
             (B, R', W), and keys and values of all P + R positions.
         """
         attention, rows = self.attention, mask.shape[2]
-        normed, width = self.norm1(x), x.shape[-1]
-        weight, bias = attention.qkv.weight, attention.qkv.bias
-        q = attention.split_heads(F.linear(normed[:, -rows:], weight[:width], bias[:width]))
-        k, v = (attention.split_heads(p) for p in F.linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1))
+        projected = norm_linear(x, self.norm1, attention.qkv)
+        q, k, v = (attention.split_heads(part) for part in projected.chunk(3, dim=-1))
         if past is not None:
             k, v = torch.cat([past.keys, k], dim=2), torch.cat([past.values, v], dim=2)
-        out = x[:, -rows:] + attention.attend_few(q, k, v, mask)
+        out = x[:, -rows:] + attention.attend_few(q[:, :, -rows:], k, v, mask)
         return (out + self.mlp(out, self.norm2) if self.mlp is not None else out), KeysValues(k, v)
 
 

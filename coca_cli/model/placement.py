@@ -12,6 +12,7 @@ from coca_cli.media.images import ImageSettings
 from coca_cli.model.baselines import Baseline
 from coca_cli.model.coca import CoCa
 from coca_cli.model.loaded import Loaded
+from coca_cli.model.packed_linear import pack_linears
 from coca_cli.model.tokenizer import TextEncoder
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -99,7 +100,9 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def place(loaded: Loaded, device: str, precision: str) -> Placed:
-    """Move a model and cast its weights once (autocast would cast them anew in every call).
+    """Move a model and cast its weights once (autocast would cast them anew in every call), for evaluation alone.
+
+    On the CPU a CoCa's weights are also packed; the loaded model is the placed one, and can no longer be saved.
 
     Args:
         loaded: A model in fp32 on the CPU.
@@ -112,6 +115,8 @@ def place(loaded: Loaded, device: str, precision: str) -> Placed:
     where = choose_device(device)
     number_format = choose_precision(precision, where)
     model = loaded.model.to(device=where, dtype=DTYPES[number_format]).eval()
+    if where.type == "cpu" and isinstance(model, CoCa):
+        pack_linears(model)
     return Placed(
         model, loaded.tokenizer, loaded.image, loaded.name, loaded.checkpoint, where, number_format, loaded.folder
     )
