@@ -5,11 +5,11 @@ the paper with weights 1 and 2; both sides begin with the same weights and see t
 and CoCaLoss as its own training loop does (texts at their full 76 positions; autocast for bf16). coca runs the steps of
 `coca pretrain`. Pictures are decoded before the clock starts, on both sides.
 
-First the outputs are compared: the losses of the first steps must be equal in fp32 (within 1e-3) and close in bf16.
-Each side then runs in a process of its own, in turn, so that its peak memory can be told: the resident set of the
-process at its highest. Medians, their ratio and the memory are printed; the last line is JSON.
+The outputs are compared: the losses of the first steps must be equal in fp32 (within 1e-3) and close in bf16. Each
+side runs in a process of its own, in turn, so that its peak memory can be told: the resident set of the process at its
+highest.
 
-Run: python benchmarks/pretraining.py --data 'SHARDS' [--model coca_ViT-B-32] [--batch 32] [--steps 3] [--rounds 2]
+    python benchmarks/pretraining.py [--data FOLDER] [--shards 'SHARDS'] [--batch 32] [--steps 3] [--rounds 2]
 """
 
 from __future__ import annotations
@@ -17,18 +17,16 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import platform
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
+from measuring import Row, ask_side, parser, peak_memory, ratio_row, report, value_row
+from models import model_name, their_model
 from open_clip.loss import CoCaLoss
 from safetensors.torch import load_file, save_file
 
@@ -48,25 +46,26 @@ from coca_cli.training.optim import build_optimizer, clip_gradients
 from coca_cli.world import SINGLE
 
 RATE = 1e-4
+RSICD = "rsicd/train-{0000..0008}.tar"
 CONTEXT = 76
 
 
 def read_batches(options: argparse.Namespace, count: int) -> list[TrainingBatch]:
-    settings = open_clip_config(open_clip.get_model_config(options.model)).image
-    feed = Feed(find_source(options.data, Path("data")), 0, 0, limit=options.batch * count)
+    settings = open_clip_config(open_clip.get_model_config(model_name(options.size))).image
+    feed = Feed(find_source(options.shards, Path("data")), 0, 0, limit=options.batch * count)
     stream = training_batches(Mixture([feed], [1.0], 0), Augmentation().view(settings), batch_size=options.batch)
     return list(itertools.islice(stream, count))
 
 
 def open_clip_steps(options: argparse.Namespace, weights: Path, batches: list[TrainingBatch]) -> list[list[float]]:
     """Seconds and total loss of each step."""
-    model = open_clip.create_model(options.model)
+    model = open_clip.create_model(model_name(options.size))
     model.load_state_dict(load_file(weights))
     model.train()
     loss = CoCaLoss(caption_loss_weight=2.0, clip_loss_weight=1.0, pad_id=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.999), weight_decay=0.0)
-    tokenizer = open_clip.get_tokenizer(options.model)
-    settings = open_clip_config(open_clip.get_model_config(options.model)).image
+    tokenizer = open_clip.get_tokenizer(model_name(options.size))
+    settings = open_clip_config(open_clip.get_model_config(model_name(options.size))).image
     found = []
     for batch in batches:
         start = time.perf_counter()
@@ -85,7 +84,7 @@ def open_clip_steps(options: argparse.Namespace, weights: Path, batches: list[Tr
 
 def coca_steps(options: argparse.Namespace, weights: Path, batches: list[TrainingBatch]) -> list[list[float]]:
     """Seconds and total loss of each step."""
-    config = open_clip_config(open_clip.get_model_config(options.model))
+    config = open_clip_config(open_clip.get_model_config(model_name(options.size)))
     model = CoCa(config)
     choose_heap(sum(parameter.numel() for parameter in model.parameters()))  # as `coca pretrain` begins
     model.load_state_dict(from_open_clip(load_file(weights), config))
@@ -105,91 +104,74 @@ def coca_steps(options: argparse.Namespace, weights: Path, batches: list[Trainin
     return found
 
 
-def run_side(options: argparse.Namespace) -> None:
-    """In a process of its own: steps, then its peak memory; JSON on stdout."""
+def run_side(options: argparse.Namespace) -> dict[str, Any]:
+    """Steps, then the peak memory."""
     batches = read_batches(options, options.steps + 1)
-    steps = {"open_clip": open_clip_steps, "coca": coca_steps}[options.side](options, Path(options.weights), batches)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": [s for s, _ in steps], "losses": [x for _, x in steps], "peak": peak}))
+    steps = SIDES[options.side](options, options.weights, batches)
+    return {"seconds": [s for s, _ in steps], "losses": [x for _, x in steps], "peak": peak_memory()}
 
 
-def ask_side(options: argparse.Namespace, side: str, precision: str, weights: Path) -> dict[str, list[float]]:
-    words = ["--side", side, "--precision", precision, "--weights", str(weights), "--data", options.data]
-    words += ["--model", options.model, "--batch", str(options.batch), "--steps", str(options.steps)]
-    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
-    return found
+SIDES = {"open_clip": open_clip_steps, "coca": coca_steps}
 
 
-def compare(options: argparse.Namespace, precision: str, weights: Path) -> dict[str, object]:
-    sides: dict[str, list[dict[str, list[float]]]] = {"open_clip": [], "coca": []}
+def compare(options: argparse.Namespace) -> list[Row]:
+    """Speed and memory in one precision."""
+    precision, smoke = options.precision, options.size == "smoke"
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for _ in range(options.rounds):
-        for side, runs in sides.items():
-            runs.append(ask_side(options, side, precision, weights))
-    differences = [abs(a - b) for a, b in zip(sides["open_clip"][0]["losses"], sides["coca"][0]["losses"], strict=True)]
+        for side, found in runs.items():
+            found.append(ask_side(__file__, side, options, run_side))
+    theirs, ours = (found[0]["losses"] for found in runs.values())
+    difference = max(abs(a - b) for a, b in zip(theirs, ours, strict=True))
     allowed = 1e-3 if precision == "fp32" else 0.1
-    assert max(differences) < allowed, f"{precision} losses differ by {max(differences)}"
-    print(f"{precision}: losses of {len(differences)} steps differ by at most {max(differences):.1e}")
+    assert difference < allowed, f"{precision} losses differ by {difference}"
     # The first step of each process warms up and does not count.
-    seconds = {side: [s for run in runs for s in run["seconds"][1:]] for side, runs in sides.items()}
-    medians = {side: statistics.median(times) for side, times in seconds.items()}
-    peaks = {side: max(run["peak"] for run in runs) for side, runs in sides.items()}
-    for side, times in seconds.items():
-        listed = ", ".join(f"{t:.1f}" for t in times)
-        print(f"{side:10} {options.batch / medians[side]:8.2f} pairs/s  {peaks[side] / 2**30:6.2f} GiB  (s: {listed})")
-    ratio, memory = medians["open_clip"] / medians["coca"], peaks["coca"] / peaks["open_clip"]
-    print(f"ratio      {ratio:8.2f}          {memory:6.0%}")
-    return {
-        "ratio": round(ratio, 2),
-        "memory": round(memory, 3),
-        "open_clip_seconds": seconds["open_clip"],
-        "coca_seconds": seconds["coca"],
-        "open_clip_peak": peaks["open_clip"],
-        "coca_peak": peaks["coca"],
-        "largest_difference": max(differences),
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="scenes", help="training data as for coca pretrain")
-    parser.add_argument("--model", default="coca_ViT-B-32")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=3, help="measured steps of each process")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--precision", choices=["fp32", "bf16"], help="without it both")
-    parser.add_argument("--side", choices=["open_clip", "coca"], help=argparse.SUPPRESS)
-    parser.add_argument("--weights", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.side:
-        run_side(options)
-        return
-
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "start.safetensors"
-        torch.manual_seed(0)
-        start = open_clip.create_model(options.model).state_dict()
-        start["text_decoder.text_projection"].normal_(std=0.02)  # open_clip leaves it as uninitialised memory
-        save_file({name: value.contiguous().clone() for name, value in start.items()}, weights)
-        del start
-        precisions = [options.precision] if options.precision else ["fp32", "bf16"]
-        found = {precision: compare(options, precision, weights) for precision in precisions}
-    print(
-        json.dumps(
-            {
-                "benchmark": "pretraining",
-                "model": options.model,
-                "batch": options.batch,
-                "cores": len(os.sched_getaffinity(0)),
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "open_clip": open_clip.__version__,
-                **found,
-            }
+    seconds = [[statistics.median(run["seconds"][1:]) for run in found] for found in runs.values()]
+    name = model_name(options.size)
+    what = f"pretraining step, {options.batch} pairs, {name}, {precision}"
+    peer = f"open_clip {open_clip.__version__}'s CoCa and loss, {'autocast' if precision == 'bf16' else 'fp32'}"
+    medians = [statistics.median(side) for side in seconds]
+    told = " against ".join(f"{options.batch / one:.1f}" for one in medians) + " pairs/s"
+    equal = f"losses of {len(ours)} steps differ by at most {difference:.0e}"
+    aims = (None, None) if smoke else (2.0, 50.0)
+    rows = [ratio_row(what, peer, *seconds, target=aims[0], equal=equal, detail=told)]
+    if not smoke:  # there all runs in one process
+        large, small = ([run["peak"] for run in found] for found in runs.values())
+        parts = [100 * mine / whole for mine, whole in zip(small, large, strict=True)]
+        told = f"{max(large) / 2**30:.1f} GiB against {max(small) / 2**30:.1f} GiB"
+        unit = "% of the memory of the process"
+        rows.append(
+            value_row(f"memory of it, {what}", peer, parts, unit=unit, target=aims[1], at_least=False, detail=told)
         )
-    )
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options_parser = parser(__doc__, rounds=2)
+    options_parser.add_argument("--shards", help="training data as for coca pretrain; without it RSICD below --data")
+    options_parser.add_argument("--batch", type=int, help="32 unless told otherwise")
+    options_parser.add_argument("--steps", type=int, help="measured steps of each process; 3 unless told otherwise")
+    options_parser.add_argument("--precision", choices=["fp32", "bf16"], help="without it both")
+    options_parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
+    options = options_parser.parse_args(arguments)
+    smoke = options.size == "smoke"
+    options.batch = options.batch or (8 if smoke else 32)
+    options.steps = options.steps or (1 if smoke else 3)
+    if options.shards is None:
+        options.shards = "scenes" if options.data is None else str(options.data / RSICD)
+    if options.side:
+        print(json.dumps(run_side(options)))
+        return
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        options.weights = Path(folder) / "start.safetensors"
+        start = their_model(model_name(options.size)).state_dict()
+        save_file({name: value.contiguous().clone() for name, value in start.items()}, options.weights)
+        del start
+        for precision in [options.precision] if options.precision else ["fp32", "bf16"]:
+            options.precision = precision
+            rows += compare(options)
+    report("pretraining", options, rows)
 
 
 if __name__ == "__main__":

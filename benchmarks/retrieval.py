@@ -5,29 +5,21 @@ each): random unit vectors, each caption near its picture. CLIP_benchmark's part
 after embedding: the whole matrix of scores, and recall_at_k in batches of 64 for each k and direction. coca's is
 `retrieval_ranks`, block by block, from which all recalls follow.
 
-First the recalls are compared: both sides must agree to the last pair. Then each side runs in a process of its own, in
-turn, so that its peak memory beyond the embeddings can be told. Medians and ratios are printed; the last line is JSON.
+First the recalls are compared: both sides must agree to the last pair. Each side runs in a process of its own, in turn,
+so that its peak memory beyond the embeddings can be told.
 
-With --large the same is counted for 200,000 pictures and 1,000,000 captions by coca alone (CLIP_benchmark would need
-800 GB), and the peak memory of the whole process is printed.
-
-Run: python benchmarks/retrieval.py [--pictures 5000] [--captions 25010] [--rounds 3] [--large]
+    python benchmarks/retrieval.py [--pictures 5000] [--captions 25010] [--rounds 3]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
-import statistics
-import subprocess
-import sys
-import time
 from importlib import metadata
+from typing import Any
 
 import torch
+from measuring import ask_side, parser, peak_memory, ratio_row, report, timed, value_row
 from torch import Tensor
 
 from coca_cli.tasks.retrieval import RECALL_AT, retrieval_ranks, retrieval_scores
@@ -81,79 +73,47 @@ def clip_benchmark_recalls(images: Tensor, texts: Tensor, owner: Tensor) -> dict
 SIDES = {"CLIP_benchmark": clip_benchmark_recalls, "coca": coca_recalls}
 
 
-def measured(side: str, pictures: int, captions: int) -> dict[str, object]:
-    """One run in this process: recalls, seconds, peak memory in MiB beyond the embeddings and of the process."""
-    data = embeddings(pictures, captions)
-    SIDES[side](*embeddings(64, 128))  # libraries are loaded and threads started
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    recalls = SIDES[side](*data)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"recalls": recalls, "seconds": seconds, "memory": (peak - before) / 1024, "process": peak / 1024}
+def run_side(options: argparse.Namespace) -> dict[str, Any]:
+    """Recalls, seconds, and peak memory beyond the embeddings in bytes."""
+    data = embeddings(options.pictures, options.captions)
+    SIDES[options.side](*embeddings(64, 128))  # libraries are loaded and threads started
+    before = peak_memory()
+    recalls: dict[str, float] = {}
+    seconds = timed(lambda: recalls.update(SIDES[options.side](*data)))
+    return {"recalls": recalls, "seconds": seconds, "memory": peak_memory() - before}
 
 
-def in_a_process(side: str, options: argparse.Namespace) -> dict[str, object]:
-    words = ["--side", side, "--pictures", str(options.pictures), "--captions", str(options.captions)]
-    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=True)
-    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=5000)
-    parser.add_argument("--captions", type=int, default=25010)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--large", action="store_true", help="200,000 pictures and 1,000,000 captions, coca alone")
-    parser.add_argument("--side", choices=SIDES, help="one run of one side in this process")
-    options = parser.parse_args()
-    if options.large:
-        options.pictures, options.captions, options.side = 200_000, 1_000_000, "coca"
+def main(arguments: list[str] | None = None) -> None:
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--pictures", type=int, help="5,000 unless told otherwise")
+    options_parser.add_argument("--captions", type=int, help="25,010 unless told otherwise")
+    options = options_parser.parse_args(arguments)
+    smoke = options.size == "smoke"
+    options.pictures = options.pictures or (300 if smoke else 5000)
+    options.captions = options.captions or (1500 if smoke else 25010)
     if options.side:
-        print(json.dumps(measured(options.side, options.pictures, options.captions)))
+        print(json.dumps(run_side(options)))
         return
-
-    runs: dict[str, list[dict[str, object]]] = {side: [] for side in SIDES}
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for _ in range(options.rounds):
-        for side in SIDES:
-            runs[side].append(in_a_process(side, options))
-    theirs, ours = (runs[side][0]["recalls"] for side in SIDES)
-    assert isinstance(theirs, dict)
-    assert isinstance(ours, dict)
+        for side, found in runs.items():
+            found.append(ask_side(__file__, side, options, run_side))
+    theirs, ours = (found[0]["recalls"] for found in runs.values())
     for name, value in ours.items():
-        rows = options.pictures if name.startswith("image") else options.captions
-        assert round(value * rows) == round(theirs[name] * rows), (name, value, theirs[name])
-    print("equal recalls: " + ", ".join(f"{name} {100 * value:.2f}" for name, value in ours.items()))
-    medians = {
-        side: {key: statistics.median(float(str(run[key])) for run in found) for key in ("seconds", "memory")}
-        for side, found in runs.items()
-    }
-    for side, found in runs.items():
-        listed = ", ".join(f"{run['seconds']:.1f}" for run in found)
-        print(f"{side:15} {medians[side]['memory']:8.0f} MiB beyond the embeddings   (seconds: {listed})")
-    speed = medians["CLIP_benchmark"]["seconds"] / medians["coca"]["seconds"]
-    memory = medians["coca"]["memory"] / medians["CLIP_benchmark"]["memory"]
-    print(f"{speed:.1f} times as fast, {100 * memory:.0f} % of the memory")
-    print(
-        json.dumps(
-            {
-                "benchmark": "retrieval",
-                "pictures": options.pictures,
-                "captions": options.captions,
-                "width": WIDTH,
-                "runs": {
-                    side: [{k: run[k] for k in ("seconds", "memory")} for run in found] for side, found in runs.items()
-                },
-                "speed_ratio": round(speed, 2),
-                "memory_part": round(memory, 3),
-                "cores": len(os.sched_getaffinity(0)),
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "clip_benchmark": metadata.version("clip_benchmark"),
-            }
-        )
-    )
+        size = options.pictures if name.startswith("image") else options.captions
+        assert round(value * size) == round(theirs[name] * size), (name, value, theirs[name])
+    what = f"recall@1, 5, 10 both ways, {options.pictures:,} pictures, {options.captions:,} captions"
+    peer = f"CLIP_benchmark {metadata.version('clip-benchmark')}"
+    slow, fast = ([run["seconds"] for run in found] for found in runs.values())
+    told = "recalls equal to the last pair: " + ", ".join(f"{name} {100 * v:.2f}" for name, v in ours.items())
+    rows = [ratio_row(what, peer, slow, fast, target=None if smoke else 10, equal=told)]
+    if not smoke:  # there all runs in one process
+        large, small = ([run["memory"] for run in found] for found in runs.values())
+        aims = {"unit": "% of the memory beyond the embeddings", "target": 20, "at_least": False}
+        told = f"{max(large) / 2**20:,.0f} MiB against {max(small) / 2**20:,.0f} MiB"
+        parts = [100 * mine / whole for mine, whole in zip(small, large, strict=True)]
+        rows.append(value_row(f"memory of it, {what}", peer, parts, detail=told, **aims))
+    report("retrieval", options, rows)
 
 
 if __name__ == "__main__":
