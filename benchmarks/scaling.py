@@ -11,9 +11,9 @@ What, each size in a process of its own so that its memory can be told:
   in order as `coca eval` does, and by random rows as `coca probe` does. All that is read must be what was written. The
   files are in the system's cache: it is the store that is measured, not the disk. Every row's example is a file on
   disk, the same for all, whose state is looked at as ever; memory is told beyond the list of examples.
-- processes: `coca embed` on JPEG files with coca_ViT-B-32 (random weights) by one process with one thread, one with
-  all, and by torchrun with a process for each core; the same command on two pictures tells how long it takes to start,
-  which is subtracted. One thread in each process: the embeddings must be equal to the last digit.
+- processes: `coca embed` on JPEG files with coca_ViT-B-32 (random weights) by one process on one core, one on all, and
+  by torchrun with a process for each core; the same command on two pictures tells how long it takes to start, which is
+  subtracted. With one thread in each process the embeddings must be equal to the last digit.
 
 Run: python benchmarks/scaling.py [--only retrieval|store|processes] [--largest] [--rounds 3] [--data DIR]
 
@@ -58,7 +58,7 @@ CHECKED = (200, 1_000)
 STORED = {"smoke": [600, 1_200], "regular": [10_000, 100_000, 1_000_000]}
 TAKEN, BATCHES = 512, 100
 """Random rows of a batch, and how many batches are read."""
-PICTURES, START = 512, 2
+PICTURES, START = 4 * PART, 2
 
 
 def measure_retrieval(pictures: int, captions: int) -> dict[str, Any]:
@@ -170,7 +170,9 @@ def embed(processes: int, threads: int, pictures: Path, folder: Path) -> dict[st
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     output = folder / f"{pictures.name}-{processes}-{threads}.npz"
     words = [sys.executable, *(launcher if processes > 1 else []), "-m", "coca_cli", "embed", str(pictures), "--quiet"]
-    words += ["-m", str(folder / "model"), "-o", str(output), "--overwrite", "--no-cache", "--workers", str(threads)]
+    words += ["-m", str(folder / "model"), "-o", str(output), "--overwrite", "--no-cache"]
+    if processes * threads == 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])  # else pictures are decoded by another core
     start = time.perf_counter()
     done = subprocess.run(
         words, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, capture_output=True, text=True, check=False
@@ -285,7 +287,7 @@ def processes_rows(options: argparse.Namespace) -> tuple[list[Row], dict[str, An
         same = f"{apart:.0e} at most from one thread" if way == (1, cores) else "equal with one thread in each process"
         rows.append(
             value_row(
-                "{} process(es) with {} thread(s), coca embed".format(*way),
+                "coca embed, processes x threads: {} x {}".format(*way),
                 "the same at other sizes",
                 [(PICTURES - START) / (run["seconds"] - start) for run in runs[way]],
                 unit="pictures",
