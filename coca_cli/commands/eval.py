@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +62,23 @@ from coca_cli.options import (
 )
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep the collector away from imports, and what they made away from the collector.
+
+    Modules are a million objects that stay: looking through them again and again is a fifth of the imports' time.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if gc.get_freeze_count() == 0:  # once in a process: what is frozen is never freed
+            gc.freeze()
+        if collects:
+            gc.enable()
+
+
 def zeroshot(
     model: ModelOption,
     dataset: DatasetOption,
@@ -104,16 +124,16 @@ def zeroshot(
     A clip is the mean of its frames' embeddings.
     Example: coca eval zeroshot -m coca_ViT-L-14 --pretrained laion2b_s13b_b90k -d imagenet --data-root /data
     """
-    from coca_cli.datasets import find_dataset
-    from coca_cli.media.video import Sampling
-    from coca_cli.model.checkpoint import load
-    from coca_cli.model.placement import choose_device, place
-    from coca_cli.progress import Reporter
-    from coca_cli.reports.tables import render
-    from coca_cli.store import Store
-    from coca_cli.tasks.media_features import Reading
-    from coca_cli.tasks.zeroshot_run import ZeroShotRequest, check_request, run_zeroshot
-    from coca_cli.world import joined_world, local_device
+    with _without_collection():
+        from coca_cli.datasets import find_dataset
+        from coca_cli.media.video import Sampling
+        from coca_cli.model.checkpoint import load
+        from coca_cli.model.placement import choose_device, place
+        from coca_cli.progress import Reporter
+        from coca_cli.store import Store
+        from coca_cli.tasks.media_features import Reading
+        from coca_cli.tasks.zeroshot_run import ZeroShotRequest, check_request, run_zeroshot
+        from coca_cli.world import joined_world, local_device
 
     store = Store(results)
     request = ZeroShotRequest(
@@ -139,6 +159,8 @@ def zeroshot(
         placed = place(load(model, pretrained, image_size), device, precision)
         rows = run_zeroshot(request, placed, store, Reporter(quiet=quiet or not world.first), world)
     if world.first:
+        from coca_cli.reports.tables import render  # with pandas, which nothing before needs
+
         print(render(rows, format), end="")
 
 
@@ -197,16 +219,16 @@ def retrieval(
 
     Equal scores count against the model. Example: coca eval retrieval -m runs/small -d flickr30k --data-root /data
     """
-    from coca_cli.datasets import find_dataset
-    from coca_cli.media.video import Sampling
-    from coca_cli.model.checkpoint import load
-    from coca_cli.model.placement import choose_device, place
-    from coca_cli.progress import Reporter
-    from coca_cli.reports.tables import render
-    from coca_cli.store import Store
-    from coca_cli.tasks.media_features import Reading
-    from coca_cli.tasks.retrieval_run import RetrievalRequest, check_request, run_retrieval
-    from coca_cli.world import joined_world, local_device
+    with _without_collection():
+        from coca_cli.datasets import find_dataset
+        from coca_cli.media.video import Sampling
+        from coca_cli.model.checkpoint import load
+        from coca_cli.model.placement import choose_device, place
+        from coca_cli.progress import Reporter
+        from coca_cli.store import Store
+        from coca_cli.tasks.media_features import Reading
+        from coca_cli.tasks.retrieval_run import RetrievalRequest, check_request, run_retrieval
+        from coca_cli.world import joined_world, local_device
 
     request = RetrievalRequest(
         dataset=find_dataset(dataset),
@@ -233,6 +255,8 @@ def retrieval(
         placed = place(load(model, pretrained, image_size), device, precision)
         rows = run_retrieval(request, chosen, placed, store, Reporter(quiet=quiet or not world.first), world)
     if world.first:
+        from coca_cli.reports.tables import render  # with pandas, which nothing before needs
+
         print(render(rows, format), end="")
 
 
@@ -314,18 +338,18 @@ def caption(
 
     Needs no Java on the machine. Example: coca eval caption -m runs/mine -d coco --data-root /data
     """
-    from coca_cli.datasets import find_dataset
-    from coca_cli.media.video import Sampling
-    from coca_cli.model.checkpoint import load
-    from coca_cli.model.decoding_terms import Decoding
-    from coca_cli.model.placement import choose_device, place
-    from coca_cli.progress import Reporter
-    from coca_cli.reports.tables import render
-    from coca_cli.store import Store
-    from coca_cli.tasks.caption_eval_run import CaptionEvalRequest, check_request, run_caption_eval
-    from coca_cli.tasks.captioning import Writing
-    from coca_cli.tasks.media_features import Reading
-    from coca_cli.world import joined_world, local_device
+    with _without_collection():
+        from coca_cli.datasets import find_dataset
+        from coca_cli.media.video import Sampling
+        from coca_cli.model.checkpoint import load
+        from coca_cli.model.decoding_terms import Decoding
+        from coca_cli.model.placement import choose_device, place
+        from coca_cli.progress import Reporter
+        from coca_cli.store import Store
+        from coca_cli.tasks.caption_eval_run import CaptionEvalRequest, check_request, run_caption_eval
+        from coca_cli.tasks.captioning import Writing
+        from coca_cli.tasks.media_features import Reading
+        from coca_cli.world import joined_world, local_device
 
     if (captioner is None) == (captions is None):
         raise CocaError("give one of --model, which writes captions, and --captions, a file that has them")
@@ -369,6 +393,8 @@ def caption(
     if done.saved is not None:
         reporter.notice(f"captions: {done.saved}")
     if done.rows:
+        from coca_cli.reports.tables import render  # with pandas, which nothing before needs
+
         print(render(done.rows, format), end="")
     elif world.first:
         reporter.notice(f"{request.dataset.name} {chosen.split} keeps its captions back: give this file to its server")
