@@ -26,8 +26,8 @@ format: .venv/.dev  ## let ruff tidy the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.tested  ## speed against peers (asserts equal outputs first)
-	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+bench: .venv/.tested .venv/peers  ## speed against peers (asserts equal outputs first); ARGS='--size smoke'
+	$(BIN)/python benchmarks/run.py --peers .venv/peers $(ARGS)
 
 clean:  ## remove the environment and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
@@ -42,6 +42,9 @@ clean:  ## remove the environment and caches
 .venv/.tested: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@ .venv/.installed
+
+.venv/peers: | .venv/.tested
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $@ 'numpy<2.4' transformers==4.49.0
 
 .venv/.dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
