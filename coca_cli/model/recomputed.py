@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coca_cli.model.products import product
+
 
 def norm_linear(x: Tensor, norm: nn.Module, linear: nn.Linear) -> Tensor:
     """`linear(norm(x))`.
@@ -61,14 +63,14 @@ class _NormLinear(torch.autograd.Function):
         ctx.save_for_backward(x, scale, shift, weight)
         ctx.eps, ctx.dtype = eps, dtype
         normed = F.layer_norm(x, x.shape[-1:], scale, shift, eps).to(dtype)
-        return F.linear(normed, weight.to(dtype), bias.to(dtype))
+        return product(normed, weight.to(dtype), bias.to(dtype))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         x, scale, shift, weight = ctx.saved_tensors
         normed, mean, deviation = torch.native_layer_norm(x, x.shape[-1:], scale, shift, ctx.eps)
         by_weight, by_bias = _weight_gradients(gradients[0], normed.to(ctx.dtype), weight)
-        back = (gradients[0] @ weight.to(ctx.dtype)).to(x.dtype)
+        back = product(gradients[0], weight.to(ctx.dtype).T).to(x.dtype)
         by_x, by_scale, by_shift = torch.ops.aten.native_layer_norm_backward(
             back, x, x.shape[-1:], mean, deviation, scale, shift, [True, True, True]
         )
@@ -80,17 +82,17 @@ class _GeluLinear(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
         ctx.save_for_backward(hidden, weight)
         ctx.dtype = dtype
-        return F.linear(F.gelu(hidden).to(dtype), weight.to(dtype), bias.to(dtype))
+        return product(F.gelu(hidden).to(dtype), weight.to(dtype), bias.to(dtype))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         hidden, weight = ctx.saved_tensors
         by_weight, by_bias = _weight_gradients(gradients[0], F.gelu(hidden).to(ctx.dtype), weight)
-        back = (gradients[0] @ weight.to(ctx.dtype)).to(hidden.dtype)
+        back = product(gradients[0], weight.to(ctx.dtype).T).to(hidden.dtype)
         return torch.ops.aten.gelu_backward(back, hidden), by_weight, by_bias, None
 
 
 def _weight_gradients(gradient: Tensor, given: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of weight and bias of a linear layer, in the weight's number format."""
     rows = gradient.flatten(0, -2)
-    return (rows.T @ given.flatten(0, -2)).to(weight.dtype), rows.sum(dim=0).to(weight.dtype)
+    return product(rows.T, given.flatten(0, -2).T).to(weight.dtype), rows.sum(dim=0).to(weight.dtype)

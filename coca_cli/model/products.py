@@ -1,0 +1,50 @@
+"""Products of matrices while training, by whichever library is quicker on the CPU."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from coca_cli.model.packed_linear import PROCESSORS
+
+LARGE = 1 << 26
+"""Multiplications from which another library is worth its call: about half a millisecond."""
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear` without a gradient: x (..., in), weight (out, in) and bias (out,) -> (..., out).
+
+    Large products in fp32 on the CPU are oneDNN's where that can be had: PyTorch chooses MKL, which takes twice the
+    time on processors of another maker than its own.
+    """
+    large = x.numel() * len(weight) >= LARGE
+    if large and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and _has_onednn():
+        return _onednn(x, weight, bias)
+    return F.linear(x, weight, bias)
+
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # What PyTorch's compiler calls; it has no public name, so `_has_onednn` looks at what it gives.
+    operations: Any = torch.ops.mkldnn
+    out: Tensor = operations._linear_pointwise(x, weight, bias, "none", [], "none")
+    return out
+
+
+@cache
+def _has_onednn() -> bool:
+    if platform.machine() not in PROCESSORS:
+        return False
+    random = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.rand(*size, generator=random) for size in ((5, 48), (32, 48), (32,)))
+    turned = torch.rand(48, 32, generator=random).T
+    with torch.no_grad():
+        try:
+            pairs = ((_onednn(x, weight, bias), F.linear(x, weight, bias)), (_onednn(x, turned, None), x @ turned.T))
+        except (AttributeError, RuntimeError, TypeError, NotImplementedError):
+            return False
+    return all(torch.allclose(found, wanted, rtol=0, atol=1e-4) for found, wanted in pairs)
