@@ -5,8 +5,8 @@ each): random unit vectors, each caption near its picture. CLIP_benchmark's part
 after embedding: the whole matrix of scores, and recall_at_k in batches of 64 for each k and direction. coca's is
 `retrieval_ranks`, block by block, from which all recalls follow.
 
-First the recalls are compared: coca's must be those of products in fp64, to the last pair; CLIP_benchmark's too, but for
-pairs whose scores differ by less than fp32 tells. Each side runs in a process of its own, in turn,
+First the recalls are compared: coca's must be those of products in fp64, to the last pair; CLIP_benchmark's too, but
+for pairs whose scores differ by less than fp32 tells. Each side runs in a process of its own, in turn,
 so that its peak memory beyond the embeddings can be told.
 
     python benchmarks/retrieval.py [--pictures 5000] [--captions 25010] [--rounds 3]
