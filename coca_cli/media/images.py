@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 
 from coca_cli.datasets.example import Medium, Member, Pixels, Streamed
 from coca_cli.errors import BadExample
@@ -22,6 +20,7 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Image.MAX_IMAGE_PIXELS = 250_000_000
 """Above twice this many pixels Pillow refuses a picture; real photographs stay far below."""
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 MAX_ASPECT = 500
 """Longer pictures are refused: resized by their shorter side they would fill the memory."""
 
@@ -106,13 +105,21 @@ def fit_image(picture: Image.Image, settings: ImageSettings) -> NDArray[np.uint8
     Returns:
         (3, size, size) uint8.
     """
-    mode = InterpolationMode(settings.interpolation)
+    size = settings.size
     if settings.resize == "squash":
-        picture = transforms.resize(picture, [settings.size, settings.size], mode)
+        picture = picture.resize((size, size), RESAMPLING[settings.interpolation])
     else:
-        picture = transforms.resize(picture, settings.size, mode)
-        picture = transforms.center_crop(picture, settings.size)
+        picture = _resize_shorter_side(picture, settings)
+        left, top = (round((side - size) / 2) for side in picture.size)  # a half to the even number, as in torchvision
+        picture = picture.crop((left, top, left + size, top + size))
     return np.asarray(picture).transpose(2, 0, 1)
+
+
+def _resize_shorter_side(picture: Image.Image, settings: ImageSettings) -> Image.Image:
+    """Rounds the longer side down, as torchvision does, which is not imported for it: that takes a second."""
+    size, (width, height) = settings.size, picture.size
+    longer = int(size * max(width, height) / min(width, height))
+    return picture.resize((size, longer) if width <= height else (longer, size), RESAMPLING[settings.interpolation])
 
 
 def fit_crops(picture: Image.Image, settings: ImageSettings, count: int) -> NDArray[np.uint8]:
@@ -127,7 +134,7 @@ def fit_crops(picture: Image.Image, settings: ImageSettings, count: int) -> NDAr
         (count, 3, size, size) uint8.
     """
     size = settings.size
-    resized = np.asarray(transforms.resize(picture, size, InterpolationMode(settings.interpolation)))
+    resized = np.asarray(_resize_shorter_side(picture, settings))
     spare = max(resized.shape[:2]) - size
     places = np.linspace(0, spare, count) if count > 1 else np.array([spare / 2])
     wide = resized.shape[1] > resized.shape[0]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import open_clip
-
 from coca_cli.errors import BadCheckpoint, UnknownName
 from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
 from coca_cli.model.open_clip_config import open_clip_config
+from coca_cli.model.open_clip_package import model_config, model_names
 from coca_cli.registry import unknown_name
 
 
 def architectures() -> dict[str, CoCaConfig]:
     """Every architecture by name; open_clip's ones as its published weights have them, with the legacy [CLS] mask."""
     found = dict(PAPER_PRESETS)
-    for name in open_clip.list_models():
-        model_cfg = open_clip.get_model_config(name)
-        if "multimodal_cfg" in model_cfg:
+    for name in model_names():
+        model_cfg = model_config(name)
+        if model_cfg is not None and "multimodal_cfg" in model_cfg:
             try:
                 found[name] = open_clip_config(model_cfg)
             except BadCheckpoint:

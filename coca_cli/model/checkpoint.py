@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import open_clip
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,7 +17,8 @@ from coca_cli.model.coca import CoCa
 from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
 from coca_cli.model.loaded import Loaded, LoadedCoCa
 from coca_cli.model.open_clip_checkpoints import OPEN_CLIP_CONFIG_FILE, load_hub, load_named, load_open_clip_folder
-from coca_cli.model.sharded_weights import SHARDS, read_sharded_weights
+from coca_cli.model.open_clip_package import model_config, model_names
+from coca_cli.model.open_clip_weights import Weights
 from coca_cli.model.tokenizer import Tokenizer, load_tokenizer
 from coca_cli.model.weights import build_coca, read_weights
 from coca_cli.registry import unknown_name
@@ -56,11 +56,11 @@ def load(name: str, pretrained: str | None = None, image_size: int | None = None
             f"then pass the folder that was written as --model{' without --pretrained' if pretrained else ''}"
         )
     known_name = name.replace("/", "-")  # open_clip takes ViT-B/32 for ViT-B-32
-    if open_clip.get_model_config(known_name) is None:
+    if model_config(known_name) is None:
         looks_like_path = "/" in name or name.startswith(".")
         if looks_like_path:
             raise MissingFile(f"no model folder {name}; --model takes a folder that coca wrote, or a model's name")
-        raise UnknownName(unknown_name("model", name, [n for n in open_clip.list_models() if "coca" in n.lower()]))
+        raise UnknownName(unknown_name("model", name, [n for n in model_names() if "coca" in n.lower()]))
     return load_named(known_name, pretrained, image_size)
 
 
@@ -94,10 +94,18 @@ def load_folder(folder: Path, image_size: int | None = None) -> LoadedCoCa:
             f"the tokenizer in {folder} writes {tokenizer.context} positions of {tokenizer.vocab_size:,} words, the "
             f"model takes {config.text.context} of {config.text.vocab_size:,}; copy the tokenizer it was trained with"
         )
-    sharded = not (folder / WEIGHTS_FILE).exists() and any(folder.glob(SHARDS))
-    weights = read_sharded_weights(folder, config) if sharded else read_weights(folder / WEIGHTS_FILE)
-    model = build_coca(config, weights, image_size, str(folder))
+    model = build_coca(config, _folder_weights(folder, config), image_size, str(folder))
     return LoadedCoCa(model, tokenizer, str(described.get("name", folder.name)))
+
+
+def _folder_weights(folder: Path, config: CoCaConfig) -> Weights:
+    if not (folder / WEIGHTS_FILE).exists():
+        # Only a checkpoint of a training on several processes needs torch's own, which takes a while to import.
+        from coca_cli.model.sharded_weights import SHARDS, read_sharded_weights
+
+        if any(folder.glob(SHARDS)):
+            return read_sharded_weights(folder, config)
+    return read_weights(folder / WEIGHTS_FILE)
 
 
 def save_folder(

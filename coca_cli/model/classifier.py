@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from coca_cli.model.coca import CoCa
@@ -50,6 +49,8 @@ class Classifier(nn.Module):
         """Stochastic depth (arXiv 1603.09382): leave out residual branches, from 0 at the first layer to the rate at
         the last one.
         """
+        from timm.layers.drop import DropPath  # takes seconds, and a classifier that is only used has none
+
         blocks = self.coca.image.vit.blocks
         for number, block in enumerate(blocks):
             assert isinstance(block, Block)

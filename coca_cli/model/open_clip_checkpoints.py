@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import open_clip
-from open_clip.pretrained import download_pretrained, download_pretrained_from_hf
 from safetensors.torch import save_file
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingExtra, MissingFile, UnknownName
@@ -17,6 +15,7 @@ from coca_cli.model.coca import CoCa
 from coca_cli.model.config import CoCaConfig
 from coca_cli.model.loaded import Loaded, LoadedCoCa
 from coca_cli.model.open_clip_config import describe_for_open_clip, image_settings, open_clip_config
+from coca_cli.model.open_clip_package import model_config, part, whole
 from coca_cli.model.open_clip_weights import from_open_clip, to_open_clip
 from coca_cli.model.tokenizer import ClipTokenizer, OpenClipTokenizer, Tokenizer
 from coca_cli.model.weights import build_coca, hash_weights, read_weights
@@ -39,30 +38,37 @@ def load_named(name: str, pretrained: str | None, image_size: int | None) -> Loa
         MissingFile: No such file.
         BadCheckpoint: The weights are damaged, unsafe or do not fit.
     """
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if pretrained is None:
-        known = f"one of the tags {', '.join(tags)}, or a file" if tags else "a file with weights"
-        raise CocaError(f"{name} is an architecture: pass --pretrained, {known}")
-    model_cfg = open_clip.get_model_config(name)
-    if Path(pretrained).expanduser().is_file():
-        path, tag_cfg = Path(pretrained).expanduser(), {}
-    elif (tag := pretrained.lower().replace("-", "_")) in tags:  # as open_clip reads tags
-        pretrained = tag
-        tag_cfg = open_clip.get_pretrained_cfg(name, pretrained)
-        path = _download(name, pretrained, tag_cfg)
-    elif "/" in pretrained or "." in pretrained:
-        raise MissingFile(f"no weights file {pretrained}; --pretrained takes a file or one of: {', '.join(tags)}")
+    model_cfg = model_config(name) or {}
+    tag_cfg: dict[str, Any] = {}
+    if pretrained is not None and Path(pretrained).expanduser().is_file():
+        path = Path(pretrained).expanduser()
     else:
-        raise UnknownName(unknown_name(f"tag of {name}", pretrained, tags))
+        pretrained, tag_cfg = _find_tag(name, pretrained)
+        path = _download(name, pretrained, tag_cfg)
     if "multimodal_cfg" in model_cfg:
         config = open_clip_config(model_cfg, image_settings(model_cfg, tag_cfg))
         return _open_clip_coca(config, path, image_size, f"{name} {pretrained}")
     return _load_baseline(name, path, f"{name} {pretrained}", image_size, tag_cfg)
 
 
+def _find_tag(name: str, pretrained: str | None) -> tuple[str, dict[str, Any]]:
+    """The tag of published weights that is meant, and open_clip's configuration of it."""
+    published = part("pretrained")
+    tags: list[str] = published.list_pretrained_tags_by_model(name)
+    if pretrained is None:
+        known = f"one of the tags {', '.join(tags)}, or a file" if tags else "a file with weights"
+        raise CocaError(f"{name} is an architecture: pass --pretrained, {known}")
+    tag = pretrained.lower().replace("-", "_")  # as open_clip reads tags
+    if tag in tags:
+        return tag, published.get_pretrained_cfg(name, tag)
+    if "/" in pretrained or "." in pretrained:
+        raise MissingFile(f"no weights file {pretrained}; --pretrained takes a file or one of: {', '.join(tags)}")
+    raise UnknownName(unknown_name(f"tag of {name}", pretrained, tags))
+
+
 def _download(name: str, tag: str, tag_cfg: dict[str, Any]) -> Path:
     try:
-        return Path(download_pretrained(tag_cfg))
+        return Path(part("pretrained").download_pretrained(tag_cfg))
     except Exception as error:  # huggingface_hub and urllib raise many kinds, all of which mean this
         raise CocaError(
             f"cannot download the weights {tag} of {name} ({type(error).__name__}); "
@@ -78,9 +84,10 @@ def load_hub(name: str, image_size: int | None) -> Loaded:
         BadCheckpoint: It is damaged or not of a kind that coca builds.
     """
     owner_name = name.removeprefix("hf-hub:")
+    fetch = part("pretrained").download_pretrained_from_hf
     try:
-        config_path = Path(download_pretrained_from_hf(owner_name, filename=OPEN_CLIP_CONFIG_FILE))
-        weights_path = Path(download_pretrained_from_hf(owner_name))
+        config_path = Path(fetch(owner_name, filename=OPEN_CLIP_CONFIG_FILE))
+        weights_path = Path(fetch(owner_name))
     except Exception as error:  # as in _download
         raise CocaError(
             f"cannot fetch {name} from the hub ({type(error).__name__}); check the name and the network, "
@@ -136,6 +143,7 @@ def _load_baseline(
         raise CocaError(f"{name} is no CoCa, and only CoCa models take another picture size; leave out --image-size")
     read_weights(weights)  # says clearly what is wrong with an unsafe or damaged file
     pretrained = None if ":" in open_clip_name else str(weights)  # hub and folder names bring their weights along
+    open_clip = whole()
     try:
         model = open_clip.create_model(
             open_clip_name,

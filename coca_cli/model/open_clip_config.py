@@ -6,11 +6,10 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from open_clip.model import CLIPTextCfg
-
 from coca_cli.errors import BadCheckpoint
 from coca_cli.media.images import ImageSettings
 from coca_cli.model.config import CoCaConfig, PoolerConfig, TextConfig, VisionConfig, Wiring
+from coca_cli.model.open_clip_package import whole
 
 
 def open_clip_config(model: dict[str, Any], image: ImageSettings | None = None) -> CoCaConfig:
@@ -129,7 +128,7 @@ def describe_for_open_clip(config: CoCaConfig, *, clip_tokenizer: bool) -> dict[
     """
     vision, text, pooler, width = config.vision, config.text, config.pooler, config.embed_dim
     split = pooler.wiring != "shared"
-    mask_configurable = "correct_cls_mask" in {field.name for field in fields(CLIPTextCfg)}
+    mask_configurable = "correct_cls_mask" in {field.name for field in fields(whole().CLIPTextCfg)}
     reasons = [
         reason
         for reason, present in (

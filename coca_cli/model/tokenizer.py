@@ -6,16 +6,17 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import sentencepiece
 import torch
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingFile
 from coca_cli.files import written_whole
+from coca_cli.model.open_clip_package import part
 
 TOKENIZER_FILE = "tokenizer.json"
 SENTENCEPIECE_FILE = "tokenizer.model"
@@ -94,22 +95,27 @@ class ClipTokenizer:
 
     def __init__(self, context: int = 76) -> None:
         self.context = context
-        self._bpe = SimpleTokenizer(context_length=context)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Token ids (B, context), int64."""
-        rows = [self._bpe.encode(text) for text in texts]
+        rows = [_byte_pairs().encode(text) for text in texts]
         return pad_ids(rows, bos=self.bos_id, eos=self.eos_id, pad=self.pad_id, context=self.context)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids, up to the end token."""
         kept = words_before_end(ids, bos=self.bos_id, eos=self.eos_id, pad=self.pad_id)
-        text: str = self._bpe.decode(kept)
+        text: str = _byte_pairs().decode(kept)
         return text.strip()
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer's description."""
         _write_description(folder, {"kind": "clip-bpe", "context": self.context})
+
+
+@cache
+def _byte_pairs() -> Any:
+    """open_clip's encoder, made when the first text comes: many a command has none."""
+    return part("tokenizer").SimpleTokenizer()
 
 
 class SentencePieceTokenizer:

@@ -19,6 +19,7 @@ from coca_cli.model.coca import CoCa
 from coca_cli.model.config import CoCaConfig
 from coca_cli.model.layers import interpolate_grid
 from coca_cli.model.open_clip_weights import Weights, describe_keys
+from coca_cli.model.unfilled import without_values
 
 POSITIONS = "image.vit.positions"
 
@@ -66,7 +67,7 @@ def build_coca(config: CoCaConfig, weights: Weights, image_size: int | None, sou
     """
     if image_size is not None:
         config = config.with_image_size(image_size)
-    with torch.device("meta"):
+    with without_values():
         model = CoCa(config)
     fit_weights(model, weights, model.image.vit.grid, source)
     return model.eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import open_clip
 import torch
 from rich.table import Table
 
@@ -12,6 +11,7 @@ from coca_cli.model.coca import CoCa
 from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
 from coca_cli.model.flops import measure_cost
 from coca_cli.model.loaded import Loaded
+from coca_cli.model.open_clip_package import part
 from coca_cli.model.tokenizer import ClipTokenizer, SentencePieceTokenizer
 from coca_cli.reports.printed import printed
 
@@ -23,10 +23,11 @@ def render_architectures() -> str:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column, align in (("architecture", "left"), ("parameters", "right"), ("pixels", "right"), ("weights", "left")):
         table.add_column(column, justify=align, no_wrap=column != "weights", overflow="fold")  # type: ignore[arg-type]
+    published_tags = part("pretrained").list_pretrained_tags_by_model
     for name, config in architectures().items():
         with torch.device("meta"):  # operations are not asked for here, and counting them takes seconds
             total = sum(p.numel() for p in CoCa(config).parameters())
-        tags = open_clip.list_pretrained_tags_by_model(name)
+        tags = published_tags(name)
         weights = "\n".join(tags) or ORIGINS.get(
             name, "for tests, the demo, small corpora" if name in PAPER_PRESETS else ""
         )

@@ -10,14 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import open_clip
-
 from coca_cli.errors import BadCheckpoint, CocaError, MissingFile, UnknownName
 from coca_cli.model.checkpoint import CONFIG_FILE, load
 from coca_cli.model.classifier_folder import CLASSIFIER_FILE, SavedClassifier, encoder_of, load_classifier
 from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
 from coca_cli.model.open_clip_checkpoints import OPEN_CLIP_CONFIG_FILE
 from coca_cli.model.open_clip_config import image_settings, open_clip_config
+from coca_cli.model.open_clip_package import model_config, model_names, part
 from coca_cli.model.placement import Placed, place
 from coca_cli.model.understanding_folder import UNDERSTANDING_FILE, SavedUnderstanding, load_understanding
 from coca_cli.model.weights import hash_weights
@@ -162,21 +161,22 @@ def _describe_classifier(text: str, folder: Path) -> Candidate:
 
 def _describe_named(text: str, model: str, pretrained: str) -> Candidate:
     name = model.replace("/", "-")  # open_clip takes ViT-B/32 for ViT-B-32
-    model_cfg: dict[str, Any] | None = open_clip.get_model_config(name)
+    model_cfg = model_config(name)
     if model in PAPER_PRESETS:
         raise CocaError(f"{model} is an architecture without published weights: give the folder that training wrote")
     if model_cfg is None:
         if "/" in model or model.startswith("."):
             raise MissingFile(f"there is no model folder {model}: give one that coca wrote, or NAME,TAG of open_clip")
-        raise UnknownName(unknown_name("model", model, [n for n in open_clip.list_models() if "coca" in n.lower()]))
-    tags = open_clip.list_pretrained_tags_by_model(name)
+        raise UnknownName(unknown_name("model", model, [n for n in model_names() if "coca" in n.lower()]))
+    published = part("pretrained")
+    tags = published.list_pretrained_tags_by_model(name)
     if not pretrained:
         raise CocaError(f"{model} is an architecture: write {model},TAG with one of {', '.join(tags)}, or a file")
     file = _folder(pretrained)
     tag = pretrained.lower().replace("-", "_")  # as open_clip reads tags
     if not file.is_file() and tag not in tags:
         raise UnknownName(unknown_name(f"tag of {model}", pretrained, tags))
-    tag_cfg = {} if file.is_file() else open_clip.get_pretrained_cfg(name, tag)
+    tag_cfg = {} if file.is_file() else published.get_pretrained_cfg(name, tag)
     kind, config = _open_clip_kind(model_cfg, tag_cfg)
     called = f"{name} {pretrained if file.is_file() else tag}"
     found = _candidate(text, kind, config, called, [file] if file.is_file() else [])

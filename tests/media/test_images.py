@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as transforms
 
 from coca_cli.datasets.example import Member, Pixels
 from coca_cli.errors import BadExample
@@ -326,6 +329,29 @@ def test_a_fitted_picture_is_open_clips_to_the_last_bit(size: tuple[int, int], s
     picture = Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     found = normalise(torch.from_numpy(fit_image(picture, settings).copy())[None], settings)[0]
     assert torch.equal(found, their_transform(settings)(picture))
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_every_shape_is_torchvisions_to_the_last_bit(interpolation: Any) -> None:
+    """Halves are rounded in both ways where the middle is cut out."""
+    random, mode = np.random.default_rng(0), InterpolationMode(interpolation)
+    spares = set()
+    for _ in range(300):
+        width, height, size = (int(side) for side in random.integers(1, 90, 3))
+        picture = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        settings = ImageSettings(size=size, interpolation=interpolation)
+        resized = transforms.resize(picture, size, mode)
+        spares.add((max(resized.size) - size) % 4)
+        cropped = np.asarray(transforms.center_crop(resized, size)).transpose(2, 0, 1)
+        assert np.array_equal(fit_image(picture, settings), cropped), (width, height, size)
+        squashed = np.asarray(transforms.resize(picture, [size, size], mode)).transpose(2, 0, 1)
+        assert np.array_equal(fit_image(picture, replace(settings, resize="squash")), squashed), (width, height, size)
+        ends = fit_crops(picture, settings, 2)
+        last = transforms.crop(resized, resized.height - size, resized.width - size, size, size)
+        assert np.array_equal(ends[0], np.asarray(transforms.crop(resized, 0, 0, size, size)).transpose(2, 0, 1))
+        assert np.array_equal(ends[1], np.asarray(last).transpose(2, 0, 1))
+    assert spares == {0, 1, 2, 3}
 
 
 @pytest.mark.peer

@@ -306,7 +306,7 @@ def test_a_hub_model_is_read_from_its_downloaded_files(
     def fetch(_owner_name: str, filename: str | None = None, **_: object) -> str:
         return str(folder / (filename or "open_clip_model.safetensors"))
 
-    monkeypatch.setattr("coca_cli.model.open_clip_checkpoints.download_pretrained_from_hf", fetch)
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained_from_hf", fetch)
     monkeypatch.setattr("open_clip.factory.download_pretrained_from_hf", fetch)
     loaded = load("hf-hub:someone/something")
     assert loaded.name == "hf-hub:someone/something"

@@ -238,7 +238,7 @@ def test_the_correct_mask_is_written_where_open_clip_has_a_word_for_it(monkeypat
     from dataclasses import make_dataclass
 
     later = make_dataclass("LaterCfg", [("correct_cls_mask", bool, False)])
-    monkeypatch.setattr("coca_cli.model.open_clip_config.CLIPTextCfg", later)
+    monkeypatch.setattr("open_clip.CLIPTextCfg", later)
     for mask, written in (("correct", True), ("legacy", False)):
         described = describe_for_open_clip(own_config(f"text.cls_mask={mask}"), clip_tokenizer=True)
         assert described["model_cfg"]["text_cfg"]["correct_cls_mask"] is written
