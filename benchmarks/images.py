@@ -33,7 +33,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from coca_cli.datasets.example import Example
 from coca_cli.media.batches import Skipped
+from coca_cli.model.coca import CoCa
 from coca_cli.model.flops import count_operations
+from coca_cli.model.open_clip_config import open_clip_config
 from coca_cli.model.placement import Placed
 from coca_cli.tasks.embedding import embed_pixels
 from coca_cli.tasks.feature_store import FeatureStore
@@ -76,6 +78,14 @@ def multiplication(side: int) -> Callable[[], Tensor]:
     return lambda: F.linear(a, b)
 
 
+def operations_of(name: str) -> int:
+    """Floating-point operations of one picture's embedding, counted on a model without weights."""
+    with torch.device("meta"):
+        model = CoCa(open_clip_config(open_clip.get_model_config(name))).eval().requires_grad_(False)
+        size = model.config.image.size
+        return count_operations(lambda: model.embed_image(torch.empty(1, 3, size, size)))
+
+
 def main(arguments: list[str] | None = None) -> None:
     options_parser = parser(__doc__)
     options_parser.add_argument("--pictures", type=int, help="1,000 unless told otherwise")
@@ -112,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     parts = in_turn(
         {"model": lambda: embed_pixels(fast, pixels), "product": multiplication(square)}, 3 * options.rounds
     )
-    operations = count_operations(lambda: fast.model.embed_image(torch.zeros(1, 3, size, size, dtype=fast.dtype)))
+    operations = operations_of(name)
     rates = [BATCH * operations / one for one in parts["model"]]
     machine_rates = [2 * square**3 / one for one in parts["product"]]
     shares = [100 * mine / whole for mine, whole in zip(rates, machine_rates, strict=True)]
