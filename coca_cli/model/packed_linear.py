@@ -54,6 +54,7 @@ def pack_linears(model: nn.Module) -> None:
     Args:
         model: On the CPU, in evaluation mode.
     """
+    model.requires_grad_(False)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear and can_pack(child.weight.dtype):

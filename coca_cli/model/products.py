@@ -22,10 +22,9 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Large products in fp32 on the CPU are oneDNN's where that can be had: PyTorch chooses MKL, which takes twice the
     time on processors of another maker than its own.
     """
-    large = x.numel() * len(weight) >= LARGE
-    if large and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and _has_onednn():
-        return _onednn(x, weight, bias)
-    return F.linear(x, weight, bias)
+    large = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.numel() * len(weight) >= LARGE
+    real = type(x) is Tensor and not torch.compiler.is_compiling()  # neither imagined nor in shards
+    return _onednn(x, weight, bias) if large and real and _has_onednn() else F.linear(x, weight, bias)
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

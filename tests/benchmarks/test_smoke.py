@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,15 @@ LONG = ("scaling", "starting", "precision")
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(FOLDER))
     return importlib.import_module(name)
+
+
+@pytest.fixture(autouse=True)
+def _without_the_small_model() -> Iterator[None]:
+    """open_clip's list of models is the process's own; other tests count it."""
+    yield
+    known = sys.modules.get("open_clip.factory")
+    if known is not None:
+        known._MODEL_CONFIGS.pop("coca_smoke", None)
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:

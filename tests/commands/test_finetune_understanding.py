@@ -63,7 +63,9 @@ def assert_close(one: Path, other: Path, tolerance: float) -> None:
         first, second = weights(one, name), weights(other, name)
         assert first.keys() == second.keys()
         for key, weight in first.items():
-            torch.testing.assert_close(second[key], weight, atol=tolerance, rtol=0, msg=key)
+            # what is added to all keys changes no softmax: its gradient is rounding, which the optimiser makes steps of
+            rows = slice(len(weight) // 2, None) if key == "pooler.attention.kv.bias" else ...
+            torch.testing.assert_close(second[key][rows], weight[rows], atol=tolerance, rtol=0, msg=key)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ def test_a_packed_model_is_the_same_model() -> None:
     pack_linears(model)
     assert any(isinstance(module, PackedLinear) for module in model.modules()) == can_pack(torch.float32)
     assert not can_pack(torch.float32) or not any(type(module) is nn.Linear for module in model.modules())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
     images, tokens = torch.randn(3, 3, plain.config.image.size, plain.config.image.size), some_texts()
     with torch.inference_mode():
         for wanted, found in zip(plain(images, tokens), model(images, tokens), strict=True):
