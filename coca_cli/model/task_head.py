@@ -63,14 +63,16 @@ def side_by_side(heads: Sequence[TaskHead], tokens: Tensor) -> Tensor:
     Returns:
         (S, B, C) in fp32; the numbers that the pooler itself would give, but for rounding.
     """
-    looks = _look(heads, tokens)
+    matrices = [_matrices(head) for head in heads]
+    looks = _look(heads, [both.keys for both in matrices], tokens)
     seen, weights = looks.seen, looks.weights
     shape = weights.shape[2:]
     pooled = (weights.flatten(2).transpose(1, 2) @ seen).view(len(seen), *shape, -1)  # (B, S, H, W)
     if looks.times is not None:
         by_frame = weights.view(len(seen), looks.frames, -1, *shape).sum(dim=2)  # (B, F, S, H)
         pooled = pooled + torch.einsum("bfsh,sfw->bshw", by_frame, looks.times)
-    return torch.stack([_classify(head, pooled[:, number]) for number, head in enumerate(heads)])
+    parts = zip(heads, matrices, pooled.unbind(dim=1), strict=True)
+    return torch.stack([_classify(head, both.values, own) for head, both, own in parts])
 
 
 def attention_weights(head: TaskHead, tokens: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ def attention_weights(head: TaskHead, tokens: Tensor) -> Tensor:
     Returns:
         (B, N) or (B, F, N) in fp32.
     """
-    return _look([head], tokens).weights.mean(dim=(2, 3)).view(tokens.shape[:-1])
+    return _look([head], [_matrices(head).keys], tokens).weights.mean(dim=(2, 3)).view(tokens.shape[:-1])
 
 
 class _Looks(NamedTuple):
@@ -93,14 +95,14 @@ class _Looks(NamedTuple):
     frames: int
 
 
-def _look(heads: Sequence[TaskHead], tokens: Tensor) -> _Looks:
+def _look(heads: Sequence[TaskHead], keys: Sequence[Tensor], tokens: Tensor) -> _Looks:
     clips = tokens if tokens.ndim == 4 else tokens[:, None]  # (B, F, N, W)
     frames, each = clips.shape[1:3]
     seen = clips.flatten(1, 2).float()  # (B, L, W)
     norm = heads[0].pooler.norm_context
     if isinstance(norm, nn.LayerNorm):
         seen = F.layer_norm(seen, seen.shape[-1:], eps=norm.eps)
-    looking = torch.stack([_looking(head) for head in heads])  # (S, H, W)
+    looking = torch.stack([_looking(head, own) for head, own in zip(heads, keys, strict=True)])  # (S, H, W)
     shape = looking.shape[:2]
     scores = (seen @ looking.flatten(0, 1).T).view(*seen.shape[:2], *shape)  # (B, L, S, H)
     times = None if heads[0].times is None else torch.stack([_times(head, frames) for head in heads])  # (S, F, W)
@@ -110,26 +112,24 @@ def _look(heads: Sequence[TaskHead], tokens: Tensor) -> _Looks:
     return _Looks(seen, scores.softmax(dim=1), times, frames)
 
 
-class _Keys(NamedTuple):
-    keys: Tensor  # (H, W / H, W) matrices of the attention heads
+class _Matrices(NamedTuple):
+    keys: Tensor  # (H, W / H, W) of the attention heads
     values: Tensor  # the same
-    bias: Tensor  # (H, W / H) of the values
 
 
-def _matrices(head: TaskHead) -> _Keys:
+def _matrices(head: TaskHead) -> _Matrices:
+    """Taken once per step, and both at once: each slice would have a gradient as large as the whole, mostly zeros."""
     attention = head.pooler.attention
-    weight, bias = attention.kv.weight, attention.kv.bias
-    width = len(bias) // 2
-    keys, values = (part.view(attention.heads, -1, weight.shape[1]) for part in (weight[:width], weight[width:]))
-    return _Keys(keys, values, bias[width:].view(attention.heads, -1))
+    weight = attention.kv.weight
+    return _Matrices(*weight.view(2, attention.heads, -1, weight.shape[1]).unbind())
 
 
-def _looking(head: TaskHead) -> Tensor:
+def _looking(head: TaskHead, keys: Tensor) -> Tensor:
     """What each attention head's score of a token is the product with, (H, W)."""
     pooler = head.pooler
     queries = pooler.attention.q(pooler.norm_queries(pooler.queries)).view(pooler.attention.heads, -1)
     scaled = queries * queries.shape[-1] ** -0.5
-    looking = torch.einsum("hd,hdw->hw", scaled, _matrices(head).keys)
+    looking = torch.einsum("hd,hdw->hw", scaled, keys)
     return looking * pooler.norm_context.weight if isinstance(pooler.norm_context, nn.LayerNorm) else looking
 
 
@@ -142,12 +142,11 @@ def _times(head: TaskHead, frames: int) -> Tensor:
     return between[0].T
 
 
-def _classify(head: TaskHead, pooled: Tensor) -> Tensor:
-    """Sums of tokens, (B, H, W), by their attention weights -> logits (B, C)."""
+def _classify(head: TaskHead, matrices: Tensor, pooled: Tensor) -> Tensor:
+    """Sums of tokens, (B, H, W), by their attention weights; matrices of values, (H, W / H, W) -> logits (B, C)."""
     pooler = head.pooler
     if isinstance(pooler.norm_context, nn.LayerNorm):
         pooled = pooled * pooler.norm_context.weight + pooler.norm_context.bias
-    matrices = _matrices(head)
-    values = torch.einsum("bhw,hdw->bhd", pooled, matrices.values) + matrices.bias
-    logits: Tensor = head.classifier(pooler.norm(pooler.attention.out(values.flatten(1))))
+    values = torch.einsum("bhw,hdw->bhd", pooled, matrices).flatten(1) + pooler.attention.kv.bias.chunk(2)[1]
+    logits: Tensor = head.classifier(pooler.norm(pooler.attention.out(values)))
     return logits

@@ -16,6 +16,7 @@ from coca_cli.errors import CocaError
 from coca_cli.model.task_head import TaskHead, side_by_side
 from coca_cli.options import DecayChoice, OptimizerChoice
 from coca_cli.progress import Reporter
+from coca_cli.training.clipped_adafactor import ClippedAdafactor
 from coca_cli.training.ema import Ema
 from coca_cli.training.optim import build_optimizer, clip_gradients, set_rates
 from coca_cli.world import SINGLE, World
@@ -114,10 +115,7 @@ def train_heads(
     for head in heads:
         head.load_state_dict(first.state_dict())
         head.to(device)
-    optimizers = [
-        build_optimizer(head, recipe.optimizer, setting.learning_rate, setting.weight_decay)
-        for head, setting in zip(heads, settings, strict=True)
-    ]
+    optimizers = [_optimizer(head, recipe, setting) for head, setting in zip(heads, settings, strict=True)]
     averages = [Ema(head, recipe.ema) for head in heads] if recipe.ema else []
     warmup = round(recipe.warmup * recipe.steps)
     size = recipe.batch_size
@@ -134,7 +132,8 @@ def train_heads(
         torch.autograd.backward(losses.sum())  # no head's loss moves another's weights
         for head, optimizer in zip(heads, optimizers, strict=True):
             _average_gradients(head, world)
-            clip_gradients(head, recipe.clip)
+            if not isinstance(optimizer, ClippedAdafactor):
+                clip_gradients(head, recipe.clip)
             set_rates(optimizer, step, steps=recipe.steps, warmup=warmup, decay=recipe.decay)
             optimizer.step()
         for head, average in zip(heads, averages, strict=False):
@@ -171,6 +170,13 @@ def score_heads(logits: Tensor, labels: Tensor) -> list[HeadScore]:
 def best_head(scores: Sequence[HeadScore]) -> int:
     """The number of the most accurate head; among equals the one with the least loss."""
     return max(range(len(scores)), key=lambda number: (scores[number].accuracy, -scores[number].loss))
+
+
+def _optimizer(head: TaskHead, recipe: HeadRecipe, setting: Setting) -> torch.optim.Optimizer:
+    optimizer = build_optimizer(head, recipe.optimizer, *setting)
+    if recipe.optimizer is not OptimizerChoice.adafactor:
+        return optimizer
+    return ClippedAdafactor(optimizer.param_groups, recipe.clip)
 
 
 def _average_gradients(head: TaskHead, world: World) -> None:
