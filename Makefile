@@ -44,7 +44,7 @@ clean:  ## remove the environment and caches
 	touch $@ .venv/.installed
 
 .venv/peers: | .venv/.tested
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $@ 'numpy<2.4' transformers==4.49.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $@ 'numpy<2.4' transformers==4.49.0 || { rm -rf $@; exit 1; }
 
 .venv/.dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

@@ -53,7 +53,7 @@ TPU_RATE, TPU_CHIPS, TPU_DAYS = 275e12, 2048, 5
 
 CLIPS = {"kinetics-400": (246_535, 19_907), "kinetics-600": (392_622, 30_000), "kinetics-700": (545_317, 35_000)}
 CLIPS |= {"moments-in-time": (802_264, 33_900)}
-"""Clips of train and val as their makers published them; fewer are still on the web."""
+"""Clips of train and val by commonly given sizes, not checked; fewer are still on the web."""
 OBJECTNET = 18_574
 """Pictures of the 113 classes that ObjectNet shares with ImageNet."""
 PROMPTS = 80

@@ -84,6 +84,8 @@ def write_table(found: dict[str, dict[str, Any]]) -> str:
                 met,
             )
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    missing = [name for name in SCRIPTS if name not in found]
+    lines += [f"\nNo figures here yet: {', '.join(missing)}."] if missing else []
     return "\n".join(lines) + "\n"
 
 

@@ -44,8 +44,7 @@ class PackedLinear(nn.Module):
             x: In the number format of the weights.
             activation: "gelu" gives the exact GELU of the outcome, from before it is rounded; "none" nothing.
         """
-        out: Tensor = _operations()._linear_pointwise(x, self.packed, self.bias, activation, [], "none")
-        return out
+        return onednn_linear(x, self.packed, self.bias, activation)
 
 
 def pack_linears(model: nn.Module) -> None:
@@ -79,6 +78,12 @@ def can_pack(dtype: torch.dtype) -> bool:
         except (AttributeError, RuntimeError, TypeError, NotImplementedError):
             return False
     return all(torch.allclose(found, wanted, rtol=0, atol=TOLERANCES[dtype]) for found, wanted in pairs)
+
+
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """oneDNN's product of x (..., in) with a weight (out, in), packed or plain; it has no gradient."""
+    out: Tensor = _operations()._linear_pointwise(x, weight, bias, activation, [], "none")
+    return out
 
 
 def _operations() -> Any:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import platform
 from functools import cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coca_cli.model.packed_linear import PROCESSORS
+from coca_cli.model.packed_linear import PROCESSORS, onednn_linear
 
 LARGE = 1 << 26
 """Multiplications from which another library is worth its call: about half a millisecond."""
@@ -24,14 +23,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     large = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.numel() * len(weight) >= LARGE
     real = type(x) is Tensor and not torch.compiler.is_compiling()  # neither imagined nor in shards
-    return _onednn(x, weight, bias) if large and real and _has_onednn() else F.linear(x, weight, bias)
-
-
-def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    # What PyTorch's compiler calls; it has no public name, so `_has_onednn` looks at what it gives.
-    operations: Any = torch.ops.mkldnn
-    out: Tensor = operations._linear_pointwise(x, weight, bias, "none", [], "none")
-    return out
+    return onednn_linear(x, weight, bias) if large and real and _has_onednn() else F.linear(x, weight, bias)
 
 
 @cache
@@ -43,7 +35,8 @@ def _has_onednn() -> bool:
     turned = torch.rand(48, 32, generator=random).T
     with torch.no_grad():
         try:
-            pairs = ((_onednn(x, weight, bias), F.linear(x, weight, bias)), (_onednn(x, turned, None), x @ turned.T))
+            found = (onednn_linear(x, weight, bias), onednn_linear(x, turned, None))
         except (AttributeError, RuntimeError, TypeError, NotImplementedError):
             return False
-    return all(torch.allclose(found, wanted, rtol=0, atol=1e-4) for found, wanted in pairs)
+        wanted = (F.linear(x, weight, bias), F.linear(x, turned))
+    return all(torch.allclose(one, other, rtol=0, atol=1e-4) for one, other in zip(found, wanted, strict=True))

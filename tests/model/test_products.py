@@ -48,7 +48,7 @@ def test_without_the_operation_products_are_the_usual_ones(monkeypatch: pytest.M
         raise AttributeError("no such operation")
 
     monkeypatch.setattr(products, "LARGE", 0)
-    monkeypatch.setattr(products, "_onednn", missing)
+    monkeypatch.setattr(products, "onednn_linear", missing)
     products._has_onednn.cache_clear()
     try:
         x, weight = torch.randn(4, 8), torch.randn(3, 8)
