@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from coca_cli.model.packed_linear import PackedLinear
 from coca_cli.model.packing import Packing
-from coca_cli.model.recomputed import gelu_linear, norm_linear
+from coca_cli.model.recomputed import gelu_linear, norm_linear, recomputed
 
 NO_NORM = nn.Identity()
 
@@ -130,12 +130,17 @@ class Attention(nn.Module):
             projected = packing.pad(projected)
         if self.cross:
             assert context is not None
-            q, (k, v) = self.split_heads(projected), self.keys_values(context, norms[1])
+            mixed = recomputed(self._mix_context, self.split_heads(projected), context, mask, causal, norms[1])
         else:
             q, k, v = (self.split_heads(part) for part in projected.chunk(3, dim=-1))
-        mixed = mix_values(q, k, v, mask, causal).transpose(1, 2).flatten(2)
+            mixed = mix_values(q, k, v, mask, causal)
+        mixed = mixed.transpose(1, 2).flatten(2)
         out: Tensor = self.out(mixed if packing is None else packing.pack(mixed))
         return out
+
+    def _mix_context(self, q: Tensor, context: Tensor, mask: Tensor | None, causal: bool, norm: nn.Module) -> Tensor:
+        k, v = self.keys_values(context, norm)
+        return mix_values(q, k, v, mask, causal)
 
 
 class MLP(nn.Sequential):

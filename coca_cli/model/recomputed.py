@@ -1,18 +1,29 @@
-"""Linear layers after a LayerNorm or a GELU that keep less for their backward pass.
+"""Layers that keep less for their backward pass, and compute the rest anew there.
 
-What the LayerNorm or the GELU gave is computed anew there, and so are copies of weights in another number format:
-cheap beside the products, and about a third of what autograd keeps of a coca_ViT-B-32's forward pass in fp32.
+Of linear layers after a LayerNorm or a GELU this is what the LayerNorm or the GELU gave, and copies of weights in
+another number format: cheap beside the products, and about a third of what autograd keeps of a coca_ViT-B-32's forward
+pass in fp32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from coca_cli.model.products import product
+
+
+def recomputed(compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """`compute(*inputs)`, of which nothing but the inputs is kept; it draws no random numbers."""
+    if not torch.is_grad_enabled():
+        return compute(*inputs)
+    out: Tensor = checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return out
 
 
 def norm_linear(x: Tensor, norm: nn.Module, linear: nn.Linear) -> Tensor:

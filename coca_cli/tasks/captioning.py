@@ -20,6 +20,7 @@ from coca_cli.model.decoding_terms import Caption, Decoding
 from coca_cli.model.placement import Placed
 from coca_cli.model.tokenizer import ClipTokenizer, SentencePieceTokenizer
 from coca_cli.tasks.embedding import checked_embeddings
+from coca_cli.tasks.encoding import within_memory
 from coca_cli.tasks.features import Computing, Outcome
 from coca_cli.tasks.media_features import Reading, media_computing
 
@@ -130,13 +131,7 @@ def _row_size(decoding: Decoding) -> int:
 
 def _write_rows(captioner: Captioner, writing: Writing, pixels: Tensor) -> Tensor:
     """(B, 3, H, W) or (B, F, 3, H, W) uint8 -> (B, rows' size) fp32, which holds token ids exactly."""
-    try:
-        return _written_rows(captioner, writing, pixels)
-    except torch.OutOfMemoryError:
-        if len(pixels) == 1:
-            raise
-    halves = [_write_rows(captioner, writing, half) for half in pixels.chunk(2)]
-    return torch.cat(halves)
+    return within_memory(lambda part: _written_rows(captioner, writing, part), pixels)
 
 
 @torch.inference_mode()

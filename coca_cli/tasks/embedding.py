@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from coca_cli.errors import CocaError
-from coca_cli.media.images import normalise
 from coca_cli.model.baselines import unit_length
 from coca_cli.model.placement import Placed
 from coca_cli.model.text import trim_tokens
+from coca_cli.tasks.encoding import encode_pixels
 
 TOKENS_PER_BATCH = 8192
 """Text positions in one forward pass: enough to fill the cores and for many texts to begin alike."""
@@ -78,7 +78,7 @@ def _batches_by_length(tokens: Tensor, pad_id: int | None) -> list[Tensor]:
 
 
 def embed_pixels(placed: Placed, pixels: Tensor) -> Tensor:
-    """Unit embeddings of pictures; where the GPU's memory is too small for all at once, of one half after the other.
+    """Unit embeddings of pictures.
 
     Args:
         placed: The model.
@@ -90,16 +90,8 @@ def embed_pixels(placed: Placed, pixels: Tensor) -> Tensor:
     return checked_embeddings(unit_length(_plain_embeddings(placed, pixels)))
 
 
-@torch.inference_mode()
 def _plain_embeddings(placed: Placed, pixels: Tensor) -> Tensor:
-    try:
-        images = normalise(pixels.to(placed.device, non_blocking=True), placed.image).to(placed.dtype)
-        return placed.model.embed_image(images).float().cpu()
-    except torch.OutOfMemoryError:
-        if len(pixels) == 1:
-            raise
-    first, second = pixels.chunk(2)
-    return torch.cat([_plain_embeddings(placed, first), _plain_embeddings(placed, second)])
+    return encode_pixels(placed, lambda images: placed.model.embed_image(images).float(), pixels)
 
 
 def embed_frames(placed: Placed, pixels: Tensor, *, normalise_first: bool = False) -> Tensor:

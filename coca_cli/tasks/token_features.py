@@ -12,12 +12,12 @@ from torch import Tensor
 from coca_cli.datasets.example import Dataset, Example
 from coca_cli.errors import BadCheckpoint
 from coca_cli.media.batches import Skipped
-from coca_cli.media.images import normalise
 from coca_cli.model.coca import CoCa
 from coca_cli.model.placement import Placed
 from coca_cli.options import FeatureChoice
 from coca_cli.progress import Reporter
 from coca_cli.tasks.embedding import checked_embeddings
+from coca_cli.tasks.encoding import encode_pixels
 from coca_cli.tasks.feature_store import FeatureStore, Part, parts_of
 from coca_cli.tasks.features import Computing, Outcome, stored_parts
 from coca_cli.tasks.media_features import Reading, media_computing
@@ -169,7 +169,6 @@ def token_computing(
     )
 
 
-@torch.inference_mode()
 def encode_tokens(placed: Placed, kind: FeatureChoice, pixels: Tensor) -> Tensor:
     """What a head looks at.
 
@@ -189,9 +188,12 @@ def encode_tokens(placed: Placed, kind: FeatureChoice, pixels: Tensor) -> Tensor
     model = placed.model
     assert isinstance(model, CoCa)
     lead = pixels.shape[:-3]
-    images = normalise(pixels.flatten(0, -4).to(placed.device), placed.image).to(placed.dtype)
-    tokens = model.encode_image(images).tokens if kind is FeatureChoice.generative else model.image.vit(images)
+
+    def encode(images: Tensor) -> Tensor:
+        tokens = model.encode_image(images).tokens if kind is FeatureChoice.generative else model.image.vit(images)
+        return tokens.float().mean(dim=1) if kind is FeatureChoice.mean else tokens.bfloat16()
+
+    found = checked_embeddings(encode_pixels(placed, encode, pixels.flatten(0, -4)))
     if kind is FeatureChoice.mean:
-        means = tokens.float().mean(dim=1).view(lead[0], -1, tokens.shape[-1])
-        return checked_embeddings(means.mean(dim=1).cpu())  # over the frames of a clip
-    return checked_embeddings(tokens.bfloat16().cpu()).view(*lead, *tokens.shape[1:])
+        return found.view(lead[0], -1, found.shape[-1]).mean(dim=1)  # over the frames of a clip
+    return found.view(*lead, *found.shape[1:])

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coca_cli.model.layers import Block
 from coca_cli.model.recomputed import gelu_linear, norm_linear
 
 SHAPES = [(7, 12), (2, 5, 12)]
@@ -59,17 +61,24 @@ def test_under_autocast_products_are_bf16_and_gradients_fp32(with_norm: bool) ->
         torch.testing.assert_close(one, other, atol=0.05, rtol=0.05)
 
 
-@pytest.mark.parametrize("with_norm", [True, False])
-def test_neither_activation_nor_weight_copy_is_kept(with_norm: bool) -> None:
-    norm, linear = layers()
-    x = torch.randn(50, 12, requires_grad=True)
+@contextmanager
+def noted() -> Iterator[list[Tensor]]:
+    """The tensors that are kept for the backward pass."""
     kept: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
         kept.append(tensor)
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t), torch.autocast("cpu", torch.bfloat16):
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        yield kept
+
+
+@pytest.mark.parametrize("with_norm", [True, False])
+def test_neither_activation_nor_weight_copy_is_kept(with_norm: bool) -> None:
+    norm, linear = layers()
+    x = torch.randn(50, 12, requires_grad=True)
+    with noted() as kept, torch.autocast("cpu", torch.bfloat16):
         recomputed(x, norm if with_norm else None, linear)
     mine = {t.data_ptr() for t in (x, *linear.parameters(), *norm.parameters())}
     assert kept
@@ -93,3 +102,38 @@ def test_a_frozen_layer_passes_the_gradient_on() -> None:
     assert x.grad is not None
     assert x.grad.any()
     assert linear.weight.grad is None
+
+
+def cross_block(texts: int, tokens: int) -> tuple[Block, Tensor, Tensor]:
+    torch.manual_seed(0)
+    block = Block(16, 4, 32, context_width=24, norm_context=True)
+    x, context = torch.randn(3, texts, 16, requires_grad=True), torch.randn(3, tokens, 24, requires_grad=True)
+    return block, x, context
+
+
+def test_keys_and_values_of_a_context_are_not_kept() -> None:
+    block, x, context = cross_block(5, 40)
+    with noted() as kept:
+        out = block(x, context)
+    mine = {t.data_ptr() for t in (context, *block.parameters())}
+    larger = [tuple(t.shape) for t in kept if t.numel() >= 3 * 40 * 16 and t.data_ptr() not in mine]
+    assert kept
+    assert not larger
+    out.sum().backward()
+    assert context.grad is not None
+
+
+def test_attention_to_a_context_has_the_gradients_of_one_that_keeps_all() -> None:
+    block, x, context = cross_block(5, 40)
+    inputs = [x, context, *block.parameters()]
+    found = torch.autograd.grad(block(x, context).square().sum(), inputs)
+
+    attention = block.attention
+    q = attention.split_heads(attention.q(block.norm1(x)))
+    k, v = (attention.split_heads(part) for part in attention.kv(block.norm_context(context)).chunk(2, dim=-1))
+    looked = x + attention.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+    assert block.mlp is not None
+    into, _, back = block.mlp
+    wanted = torch.autograd.grad((looked + back(F.gelu(into(block.norm2(looked))))).square().sum(), inputs)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)

@@ -135,9 +135,9 @@ def test_pictures_are_normalised_and_embedded() -> None:
     placed = tiny_placed()
     pixels = pixels_of(5)
     with torch.inference_mode():
-        expected = F.normalize(placed.model.embed_image(normalise(pixels, placed.image)), dim=-1)
+        halves = [placed.model.embed_image(normalise(half, placed.image)) for half in pixels.chunk(2)]
     found = embed_pixels(placed, pixels)
-    assert torch.equal(found, expected)
+    assert torch.equal(found, F.normalize(torch.cat(halves), dim=-1))
     assert torch.pdist(found).min() > 1e-3
 
 
@@ -146,7 +146,7 @@ def test_a_full_memory_halves_the_batch(n: int) -> None:
     placed, model = watched(tiny_placed(), most=4)
     found = embed_pixels(placed, pixels_of(n))
     torch.testing.assert_close(found, embed_pixels(tiny_placed(), pixels_of(n)), atol=1e-6, rtol=0)
-    assert model.pictures[0] == n
+    assert model.pictures[0] == -(-n // 2)  # a CPU has its halves beside each other anyway
     assert sum(size for size in model.pictures if size <= 4) == n
 
 
@@ -154,7 +154,7 @@ def test_a_memory_too_full_for_one_picture_is_an_error() -> None:
     placed, model = watched(tiny_placed(), most=0)
     with pytest.raises(torch.OutOfMemoryError):
         embed_pixels(placed, pixels_of(4))
-    assert model.pictures == [4, 2, 1]
+    assert model.pictures == [2, 1]
 
 
 @pytest.mark.parametrize("side", ["text", "image.vit"])
