@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from typing import Any
+
+import torch
+from torch import Tensor
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
 LARGE_MODEL = 100_000_000
@@ -23,11 +27,33 @@ def choose_heap(parameters: int) -> bool:
     Returns:
         Whether this system's malloc has such settings.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _of_malloc("mallopt")
     if mallopt is None:
         return False
     if parameters >= LARGE_MODEL:
         return bool(mallopt(MMAP_THRESHOLD, 4 << 20) == 1)
     return bool(mallopt(MMAP_THRESHOLD, 32 << 20) == 1 and mallopt(TRIM_THRESHOLD, 2**31 - 1) == 1)
+
+
+def trim_on_the_way_back(activations: Tensor) -> None:
+    """When the gradient of these activations is known, give back to the system what malloc holds and nobody uses.
+
+    That is what layers behind them had kept: gradients of other sizes do not fill its place.
+
+    Args:
+        activations: What a part of the model gives to the next.
+    """
+    trim = _of_malloc("malloc_trim")
+    if trim is not None and activations.requires_grad and activations.device.type == "cpu":
+
+        def give_back(gradient: Tensor) -> None:
+            trim(0)
+
+        activations.register_hook(give_back)  # type: ignore[no-untyped-call]
+
+
+def _of_malloc(name: str) -> Any:
+    """A function of glibc's malloc; None where there is no such library, or while a model is compiled."""
+    if not sys.platform.startswith("linux") or torch.compiler.is_compiling():
+        return None
+    return getattr(ctypes.CDLL(None), name, None)

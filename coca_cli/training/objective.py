@@ -15,6 +15,7 @@ from coca_cli.media.images import normalise
 from coca_cli.model.coca import CoCa
 from coca_cli.model.text import text_lengths, trim_tokens
 from coca_cli.training.distributed import sum_over
+from coca_cli.training.heap import LARGE_MODEL, trim_on_the_way_back
 from coca_cli.training.losses import contrastive_loss, summed_caption_loss
 from coca_cli.world import SINGLE, World
 
@@ -115,6 +116,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.mixed = mixed
+        self.large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE_MODEL
 
     def forward(self, pixels: Tensor, texts: PackedTexts, captions: bool = True) -> Encoded:
         """Embeddings and, unless `captions` is False, the caption loss of a part."""
@@ -127,6 +129,9 @@ class Objective(nn.Module):
             if captions:
                 read = model.decoder.read(text.hidden[:, :-1], image.tokens, texts.caption_rows)
                 caption = summed_caption_loss(read, model.decoder.to_vocab.weight, texts.targets, model.pad_id)
+        if self.large:
+            for activations in (text.hidden, image.tokens):
+                trim_on_the_way_back(activations)
         return Encoded(
             F.normalize(image.embedding.float(), dim=-1),
             F.normalize(text.embedding.float(), dim=-1),
