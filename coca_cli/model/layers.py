@@ -126,21 +126,30 @@ class Attention(nn.Module):
         The norms, of the queries' sequence and of the context, come first.
         """
         projected = norm_linear(x, norms[0], self.q if self.cross else self.qkv)
-        if packing is not None:
-            projected = packing.pad(projected)
-        if self.cross:
-            assert context is not None
-            mixed = recomputed(self._mix_context, self.split_heads(projected), context, mask, causal, norms[1])
-        else:
-            q, k, v = (self.split_heads(part) for part in projected.chunk(3, dim=-1))
-            mixed = mix_values(q, k, v, mask, causal)
-        mixed = mixed.transpose(1, 2).flatten(2)
-        out: Tensor = self.out(mixed if packing is None else packing.pack(mixed))
+        inputs = (projected, context, mask, causal, packing, norms[1])
+        # Keys and values of a context, and texts with their padding, are larger than what they are made of.
+        out: Tensor = self.out(
+            self._mix(*inputs) if context is None and packing is None else recomputed(self._mix, *inputs)
+        )
         return out
 
-    def _mix_context(self, q: Tensor, context: Tensor, mask: Tensor | None, causal: bool, norm: nn.Module) -> Tensor:
-        k, v = self.keys_values(context, norm)
-        return mix_values(q, k, v, mask, causal)
+    def _mix(
+        self,
+        projected: Tensor,
+        context: Tensor | None,
+        mask: Tensor | None,
+        causal: bool,
+        packing: Packing | None,
+        norm: nn.Module,
+    ) -> Tensor:
+        if packing is not None:
+            projected = packing.pad(projected)
+        if context is not None:
+            q, (k, v) = self.split_heads(projected), self.keys_values(context, norm)
+        else:
+            q, k, v = (self.split_heads(part) for part in projected.chunk(3, dim=-1))
+        mixed = mix_values(q, k, v, mask, causal).transpose(1, 2).flatten(2)
+        return mixed if packing is None else packing.pack(mixed)
 
 
 class MLP(nn.Sequential):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coca_cli.model.layers import Block
+from coca_cli.model.packing import Packing
 from coca_cli.model.recomputed import gelu_linear, norm_linear
 
 SHAPES = [(7, 12), (2, 5, 12)]
@@ -121,6 +122,22 @@ def test_keys_and_values_of_a_context_are_not_kept() -> None:
     assert not larger
     out.sum().backward()
     assert context.grad is not None
+
+
+def test_texts_with_their_padding_are_not_kept() -> None:
+    torch.manual_seed(0)
+    block, rows = Block(16, 4, 32), torch.tensor([0, 1, 40, 41, 42])
+    x = torch.randn(5, 16, requires_grad=True)
+    with noted() as kept:
+        out = block(x, causal=True, packing=Packing(rows, 2, 40))
+    mine = {parameter.data_ptr() for parameter in block.parameters()}
+    assert kept
+    assert max(t.numel() for t in kept if t.data_ptr() not in mine) < 2 * 40 * 16
+    found = torch.autograd.grad(out.square().sum(), x)[0]
+
+    padded = x.new_zeros(80, 16).index_copy(0, rows, x).view(2, 40, 16)
+    wanted = torch.autograd.grad(block(padded, causal=True).flatten(0, 1)[rows].square().sum(), x)[0]
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_attention_to_a_context_has_the_gradients_of_one_that_keeps_all() -> None:
