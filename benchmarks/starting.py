@@ -42,7 +42,7 @@ ROUNDING = 2**-7
 
 WATCH = '''
 """Wraps encoders when their modules are loaded, and ends the process after the first pictures."""
-import functools, importlib.machinery, json, os, sys, time
+import functools, importlib.machinery, json, os, sys, threading, time
 
 WATCHED = {
     "open_clip.transformer": {"VisionTransformer": True, "TextTransformer": False},
@@ -50,6 +50,8 @@ WATCHED = {
     "coca_cli.model.text": {"UnimodalDecoder": False},
 }
 moments = {}
+seen = []
+lock = threading.Lock()
 
 
 def wrap(kind, pictures):
@@ -60,18 +62,21 @@ def wrap(kind, pictures):
         moments.setdefault("ready", time.time())
         out = forward(self, x, *others, **named)
         if pictures:
-            moments["batch"] = time.time()
-            end(x)
+            with lock:  # coca computes the halves of a batch beside each other
+                seen.append(x)
+                if sum(map(len, seen)) >= int(os.environ["COCA_PICTURES"]):
+                    moments["batch"] = time.time()
+                    end()
         return out
 
     kind.forward = watched
 
 
-def end(pixels):
+def end():
     if "COCA_KEEP" in os.environ:
         import numpy
 
-        numpy.save(os.environ["COCA_KEEP"], pixels.float().numpy())
+        numpy.save(os.environ["COCA_KEEP"], numpy.concatenate([pixels.float().numpy() for pixels in seen]))
     with open(os.environ["COCA_MOMENTS"], "w") as file:
         json.dump(moments, file)
     os._exit(0)
@@ -148,9 +153,9 @@ def run_until_pictures(words: Sequence[str], folder: Path, keep: Path | None = N
     moments = folder / "moments.json"
     moments.unlink(missing_ok=True)
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path, "COCA_MOMENTS": str(moments)}
+    environment = os.environ | {"PYTHONPATH": path, "COCA_MOMENTS": str(moments), "COCA_PICTURES": str(BATCH)}
     if keep is not None:
-        environment["COCA_KEEP"] = str(keep)
+        environment |= {"COCA_KEEP": str(keep), "OMP_NUM_THREADS": "1"}  # so that halves come in their order
     start = time.time()
     done = subprocess.run(command(words), env=environment, cwd=folder, capture_output=True, text=True, check=False)
     if not moments.exists():

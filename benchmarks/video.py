@@ -9,9 +9,9 @@ is nothing to measure, and the script says so.
 
 First the outputs are compared. Their loop gets the frame numbers that coca's definition gives (by time, not by number),
 and in fp32 each clip's embeddings must be nearer to each other than to any other clip's, with a cosine above 0.9999, or
-above 0.999 where the frames' shorter side is above twice the model's square: coca has those decoded smaller. Where
-decord lands beside the frames that it was asked for, as in an AVI, the clip is compared with what decord gives when it
-reads all frames in order, and the row names it.
+above 0.999 where the frames' shorter side is three times the model's square or more: coca has those decoded smaller.
+Where decord lands beside the frames that it was asked for, as in an AVI, the clip is compared with what decord gives
+when it reads all frames in order, and the row names it.
 
 Run: COCA_TEST_DATA=FOLDER python benchmarks/video.py [--rounds 3] [--clips 32]
 """
@@ -36,7 +36,7 @@ from torch import Tensor
 from coca_cli.datasets.example import Example
 from coca_cli.media.batches import Skipped
 from coca_cli.media.decord_library import decord
-from coca_cli.media.video import SPARE, Sampling, choose_frames
+from coca_cli.media.video import SPARE, WORTH, Sampling, choose_frames
 from coca_cli.model.placement import Placed
 from coca_cli.tasks.feature_store import FeatureStore
 from coca_cli.tasks.features import features_of
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
     exact = their_embeddings(theirs, files, numbers, autocast=False)
     exactly = ours("fp32")
     mine = our_embeddings(exactly, files)
-    needed = torch.tensor([0.9999 if side <= SPARE * exactly.image.size else 0.999 for side in sides])
+    needed = torch.tensor([0.9999 if side < WORTH * SPARE * exactly.image.size else 0.999 for side in sides])
     beside = ((mine * exact).sum(dim=1) <= needed).nonzero().flatten().tolist()
     for row in beside:  # of these decord must give other frames in order
         exact[row] = their_embeddings(theirs, [files[row]], [numbers[row]], autocast=False, in_order=True)[0]

@@ -27,6 +27,9 @@ from coca_cli.media.images import ImageSettings, fit_image
 SPARE = 2
 """Frames are decoded no smaller than this many times the model's square, and then fitted as pictures are."""
 
+WORTH = 1.5
+"""Only frames this many times larger are decoded smaller: a reduction by a few pixels blurs and saves little."""
+
 MOMENT = 1e-6
 """Seconds: a frame that appears at the wanted time, up to rounding, is shown then."""
 
@@ -153,7 +156,8 @@ def read_frames(
 
 def _read(source: Source, sampling: Sampling, settings: ImageSettings) -> tuple[list[int], Frames]:
     clip = _inspect(source)
-    scale = min(1.0, SPARE * settings.size / min(clip.width, clip.height))
+    scale = SPARE * settings.size / min(clip.width, clip.height)
+    scale = scale if scale <= 1 / WORTH else 1.0
     clip = clip._replace(width=max(1, round(clip.width * scale)), height=max(1, round(clip.height * scale)))
     wanted = choose_frames(clip.starts, clip.end, sampling).tolist()
     # in bytes, damaged offsets lead decord outside its memory, which ends the whole process
