@@ -6,6 +6,8 @@ not have: its six beams are three equal groups of two. open_clip 3.3.0 needs tra
 longer has, so it runs with an older one first on its path: --peers, see `make bench`. Without it only the searches
 without a cache are run beside ours.
 
+Both sides load the model from the same folder, as their users do.
+
 First the captions are compared: open_clip's search must give its tokens, all of them, in fp32; searches without a cache
 must give those with one; of bf16 the share of equal captions is told. Each side runs in a process of its own, in turn,
 from pixels to tokens, so that its peak memory can be told.
@@ -30,15 +32,17 @@ import numpy as np
 import open_clip
 import torch
 from measuring import Row, ask_side, parser, peak_memory, ratio_row, report, timed, value_row
-from models import model_name, our_model, their_model
+from models import model_name, write_model
 from pictures import jpeg_files
 from PIL import Image
 from torch import Tensor
 
 from coca_cli.media.images import OPENAI_MEAN, OPENAI_STD, normalise
+from coca_cli.model.checkpoint import load
 from coca_cli.model.decoding import write_captions
 from coca_cli.model.decoding_cache import DecodingCache
 from coca_cli.model.decoding_terms import Decoding
+from coca_cli.model.placement import place
 from coca_cli.options import DecodingMethod
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -58,8 +62,8 @@ def photographs(data: Path | None, count: int, size: int) -> Tensor:
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 
-def their_writer(name: str) -> Write:
-    model: Any = their_model(name, sharp=True)
+def their_writer(folder: Path) -> Write:
+    model: Any = open_clip.create_model(f"local-dir:{folder}").eval()
     mean, std = (torch.tensor(v)[:, None, None] for v in (OPENAI_MEAN, OPENAI_STD))
 
     def write(pixels: Tensor) -> list[list[int]]:
@@ -69,12 +73,12 @@ def their_writer(name: str) -> Write:
     return write
 
 
-def our_writer(name: str, side: str) -> Write:
+def our_writer(folder: Path, side: str) -> Write:
     """Of a side such as `fp32`, `bf16 6-beams` or `fp32 3-beams no-cache`."""
     precision, *words = side.split()
     beams = [int(word.removesuffix("-beams")) for word in words if word.endswith("-beams")]
     decoding = Decoding(beams=beams[0]) if beams else Decoding(method=DecodingMethod.open_clip)
-    placed = our_model(name, their_model(name, sharp=True))(precision)
+    placed = place(load(str(folder)), "cpu", precision)
     build = Uncached if "no-cache" in words else DecodingCache
 
     def write(pixels: Tensor) -> list[list[int]]:
@@ -88,10 +92,9 @@ def our_writer(name: str, side: str) -> Write:
 
 def run_side(options: argparse.Namespace) -> dict[str, Any]:
     """A caption to warm up, then all; seconds, tokens and peak memory."""
-    name = model_name(options.size)
     size = 64 if options.size == "smoke" else 224
     pixels = photographs(options.data, options.count, size)
-    write = their_writer(name) if options.side == THEIRS else our_writer(name, options.side)
+    write = their_writer(options.model) if options.side == THEIRS else our_writer(options.model, options.side)
     write(pixels[:1])
     tokens: list[list[int]] = []
     seconds = timed(lambda: tokens.extend(write(pixels)))
@@ -111,6 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     options_parser = parser(__doc__)
     options_parser.add_argument("--count", type=int, help="photographs; 16 unless told otherwise")
     options_parser.add_argument("--beams", type=int, default=3, help="of the search with and without a cache")
+    options_parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     options = options_parser.parse_args(arguments)
     smoke = options.size == "smoke"
     options.count = options.count or (4 if smoke else 16)
@@ -121,9 +125,12 @@ def main(arguments: list[str] | None = None) -> None:
     sides = [THEIRS] if options.peers else []
     sides += ["bf16", "bf16 6-beams", "fp32", "fp32 6-beams", cached, "fp32 no-cache", f"{cached} no-cache"]
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
-    for _ in range(options.rounds):
-        for side, found in runs.items():
-            found.append(ask_side(__file__, side, options, run_side, peers=side == THEIRS))
+    with tempfile.TemporaryDirectory() as folder:
+        options.model = Path(folder) / "model"
+        write_model(options.model, options.size, sharp=True)
+        for _ in range(options.rounds):
+            for side, found in runs.items():
+                found.append(ask_side(__file__, side, options, run_side, peers=side == THEIRS))
     report("captions", options, caption_rows(options, runs), peaks={side: peak(found) for side, found in runs.items()})
 
 
@@ -157,17 +164,18 @@ def caption_rows(options: argparse.Namespace, runs: dict[str, list[dict[str, Any
             what = f"{name}, {search}, {side.split()[0]}"
             target = None if smoke else aim
             rows.append(ratio_row(what, peer, seconds[THEIRS], seconds[side], target=target, equal=told))
-        parts = [100 * peak(runs["bf16"]) / peak(runs[THEIRS]), 100 * peak(runs["fp32"]) / peak(runs[THEIRS])]
+        most = peak(runs[THEIRS])
         rows += [
             value_row(
-                f"memory of it, {precision}",
+                f"memory of it, its search, {precision}",
                 peer,
-                [part],
-                unit="% of the memory",
+                [100 * peak(runs[precision]) / most],
+                unit="% of the memory of the process",
                 target=None if smoke else 100,
                 at_least=False,
+                detail=f"{most / 2**30:.1f} GiB against {peak(runs[precision]) / 2**30:.1f} GiB",
             )
-            for precision, part in zip(("bf16", "fp32"), parts, strict=True)
+            for precision in ("bf16", "fp32")
         ]
     for side, search in (("fp32", "open_clip's search"), (f"fp32 {options.beams}-beams", f"{options.beams} beams")):
         rows.append(

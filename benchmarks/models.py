@@ -12,6 +12,7 @@ from pathlib import Path
 
 import open_clip
 import torch
+from safetensors.torch import save_file
 
 from coca_cli.model.loaded import LoadedCoCa
 from coca_cli.model.open_clip_config import open_clip_config
@@ -60,6 +61,16 @@ def their_model(name: str, *, sharp: bool = False) -> torch.nn.Module:
             if sharp and "cross_attn" in parameter_name and parameter.ndim > 1:
                 parameter.mul_(4)
     return model
+
+
+def write_model(folder: Path, size: str, *, sharp: bool = False) -> None:
+    """A new folder that both sides load, with open_clip's configuration and the weights of `their_model`."""
+    folder.mkdir()
+    name = model_name(size)
+    config = smoke_config() if size == "smoke" else open_clip.get_model_config(name)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    weights = {key: value.clone().contiguous() for key, value in their_model(name, sharp=sharp).state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
 
 
 def our_model(name: str, theirs: torch.nn.Module) -> Callable[[str], Placed]:

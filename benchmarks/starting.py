@@ -30,11 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 from measuring import in_turn, parser, ratio_row, report, value_row
-from models import model_name, smoke_config, their_model
+from models import write_model
 from PIL import Image
-from safetensors.torch import save_file
 
 BATCH = 64
 ROUNDING = 2**-7
@@ -101,16 +99,6 @@ class Finder:
 
 sys.meta_path.insert(0, Finder)
 '''
-
-
-def write_model(folder: Path, size: str) -> None:
-    """A folder that both sides load."""
-    folder.mkdir()
-    name = model_name(size)
-    config = smoke_config() if size == "smoke" else open_clip.get_model_config(name)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
-    weights = {key: value.clone().contiguous() for key, value in their_model(name).state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
 
 
 def draw_pictures(folder: Path, count: int = BATCH) -> Path:
