@@ -61,7 +61,7 @@ def scores(model: Path, data: Path, folder: Path, precision: str, *, smoke: bool
         given = [word.format(data=data) for word in words]
         given += ["-m", str(model), "--precision", precision, "--no-cache", "--results", str(results)]
         given += ["--limit", "60"] if smoke else []
-        given += ["--output", str(results / "head")] if name in PROBES else []
+        given += ["--output", str(results / "head")] if name == "attentional probe" else []
         coca(*given)
         for line in (results / "results.jsonl").read_text().splitlines():
             row = json.loads(line)

@@ -28,7 +28,7 @@ SPARE = 2
 """Frames are decoded no smaller than this many times the model's square, and then fitted as pictures are."""
 
 WORTH = 1.5
-"""Only frames this many times larger are decoded smaller: a reduction by a few pixels blurs and saves little."""
+"""Frames less than this many times larger are decoded as they are: a small reduction blurs and saves little."""
 
 MOMENT = 1e-6
 """Seconds: a frame that appears at the wanted time, up to rounding, is shown then."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from coca_cli.model.config import CoCaConfig
+from coca_cli.model.layers import Attention
 from coca_cli.model.text import MultimodalDecoder, TextFeatures, UnimodalDecoder
 from coca_cli.model.vision import ImageFeatures, ImageTower
 
@@ -71,6 +72,9 @@ class CoCa(nn.Module):
 
     def checkpoint_activations(self) -> None:
         """From now on compute what is inside a layer anew in the backward pass, instead of keeping it."""
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.recomputes = False  # else it would be computed three times
         for layer in self.layers:
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 

@@ -72,6 +72,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.cross = context_width is not None
+        self.recomputes = True
+        """Keep less for the backward pass; without use inside of what is computed anew as a whole."""
         if context_width is None:
             self.qkv = nn.Linear(width, 3 * width)
         else:
@@ -126,11 +128,11 @@ class Attention(nn.Module):
         The norms, of the queries' sequence and of the context, come first.
         """
         projected = norm_linear(x, norms[0], self.q if self.cross else self.qkv)
+        assert self.cross == (context is not None)
         inputs = (projected, context, mask, causal, packing, norms[1])
         # Keys and values of a context, and texts with their padding, are larger than what they are made of.
-        out: Tensor = self.out(
-            self._mix(*inputs) if context is None and packing is None else recomputed(self._mix, *inputs)
-        )
+        recompute = self.recomputes and (self.cross or packing is not None)
+        out: Tensor = self.out(recomputed(self._mix, *inputs) if recompute else self._mix(*inputs))
         return out
 
     def _mix(

@@ -19,8 +19,11 @@ from coca_cli.model.products import product
 
 
 def recomputed(compute: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """`compute(*inputs)`, of which nothing but the inputs is kept; it draws no random numbers."""
-    if not torch.is_grad_enabled():
+    """`compute(*inputs)`, of which nothing but the inputs is kept; it draws no random numbers.
+
+    Compiled models keep what their compiler chooses.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return compute(*inputs)
     out: Tensor = checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=False)
     return out

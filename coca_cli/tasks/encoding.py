@@ -39,18 +39,20 @@ def in_halves(compute: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     Threads that share each product wait for each other after each: where another program, or the decoding of the next
     pictures, takes a core from one of them, both stand still. Halves wait for each other once.
 
+    To be called by one thread at a time.
+
     Args:
         compute: Of rows, one by one.
         batch: (B, ...).
     """
     halves, threads = batch.chunk(2), torch.get_num_threads()
     if threads == 1 or len(halves) == 1:
-        return torch.cat([compute(half) for half in halves])  # the same halves: so are the numbers
-    with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(-(-threads // 2),)) as pool:
-        try:
+        return torch.cat([compute(half) for half in halves])  # sums in the order of two threads
+    try:
+        with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(threads // 2,)) as pool:
             return torch.cat(list(pool.map(compute, halves)))
-        finally:
-            torch.set_num_threads(threads)  # PyTorch gives new threads what was set last, by whichever thread
+    finally:
+        torch.set_num_threads(threads)  # PyTorch gives new threads what was set last, by whichever thread
 
 
 def within_memory(compute: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:

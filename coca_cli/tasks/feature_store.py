@@ -24,7 +24,7 @@ from coca_cli.files import written_whole
 
 PART = 256
 """Examples of one file; also the unit in which several processes share the work."""
-VERSION = 1
+VERSION = 2
 """Raised whenever a change moves a feature."""
 FACTS_FILE = "facts.json"
 FOLDER = "features"

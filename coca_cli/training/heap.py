@@ -43,8 +43,10 @@ def trim_on_the_way_back(activations: Tensor) -> None:
     Args:
         activations: What a part of the model gives to the next.
     """
+    if torch.compiler.is_compiling() or not activations.requires_grad or activations.device.type != "cpu":
+        return
     trim = _of_malloc("malloc_trim")
-    if trim is not None and activations.requires_grad and activations.device.type == "cpu":
+    if trim is not None:
 
         def give_back(gradient: Tensor) -> None:
             trim(0)
@@ -53,7 +55,7 @@ def trim_on_the_way_back(activations: Tensor) -> None:
 
 
 def _of_malloc(name: str) -> Any:
-    """A function of glibc's malloc; None where there is no such library, or while a model is compiled."""
-    if not sys.platform.startswith("linux") or torch.compiler.is_compiling():
+    """A function of glibc's malloc; None where there is no such library."""
+    if not sys.platform.startswith("linux"):
         return None
     return getattr(ctypes.CDLL(None), name, None)

@@ -729,14 +729,15 @@ def test_both_readers_give_the_same_frames_of_real_clips(
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_reduced_frames_are_close_to_whole_ones(every: int, monkeypatch: pytest.MonkeyPatch, test_data: Path) -> None:
     sizes = [min(int(known["width"]), int(known["height"])) for _, known in real_clips(test_data)]
-    assert max(sizes) >= 1.5 * 448 > min(size for size in sizes if size > 448)
+    least = video.WORTH * video.SPARE * 224
+    assert max(sizes) >= least > min(size for size in sizes if size > video.SPARE * 224)
     for path, known in real_clips(test_data)[::every]:
         reduced = read_frames(path, ImageSettings(), Sampling(frames=4))
         with monkeypatch.context() as patch:
             patch.setattr(video, "SPARE", 1000)
             whole = read_frames(path, ImageSettings(), Sampling(frames=4))
         difference = np.abs(reduced.astype(int) - whole).mean(axis=(1, 2, 3)).max()
-        if min(int(known["width"]), int(known["height"])) < 1.5 * 448:  # a small reduction would blur for nothing
+        if min(int(known["width"]), int(known["height"])) < least:  # a small reduction would blur for nothing
             assert not difference, path
         else:
             assert 0 < difference < 2, path

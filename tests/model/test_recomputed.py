@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coca_cli.model.layers import Block
+from coca_cli.model.layers import Attention, Block
 from coca_cli.model.packing import Packing
 from coca_cli.model.recomputed import gelu_linear, norm_linear
+from coca_cli.training.objective import Objective, pack_texts
+from tests.tasks.tiny import LetterTokenizer, tiny_coca
 
 SHAPES = [(7, 12), (2, 5, 12)]
 
@@ -154,3 +156,22 @@ def test_attention_to_a_context_has_the_gradients_of_one_that_keeps_all() -> Non
     wanted = torch.autograd.grad((looked + back(F.gelu(into(block.norm2(looked))))).square().sum(), inputs)
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_layer_that_is_computed_anew_as_a_whole_has_the_same_gradients(mixed: bool) -> None:
+    def gradients(checkpointed: bool) -> list[Tensor]:
+        model = tiny_coca().train()
+        if checkpointed:
+            model.checkpoint_activations()
+        inside = [module.recomputes for module in model.modules() if isinstance(module, Attention)]
+        assert inside
+        assert set(inside) == {not checkpointed}
+        tokens = LetterTokenizer().encode(["a cat", "a fox jumps over it"])
+        texts = pack_texts(model, tokens)
+        encoded = Objective(model, mixed=mixed)(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), texts)
+        (encoded.image.sum() + encoded.text.sum() + encoded.caption).backward()
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    for one, other in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)

@@ -4,6 +4,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from coca_cli.training import heap, objective
+from coca_cli.training.heap import LARGE_MODEL
+from tests.tasks.tiny import LetterTokenizer, tiny_coca
 
 CHECK = """
 import sys
@@ -35,3 +40,23 @@ def test_large_models_give_large_blocks_back_and_small_ones_keep_them() -> None:
         kept[which] = int(done.stdout)
     assert kept["large"] < 20 << 20 < kept["plain"]
     assert kept["small"] > 20 << 20
+
+
+@pytest.mark.parametrize(("least", "freeze", "wanted"), [(1, False, 2), (1, True, 1), (LARGE_MODEL, False, 0)])
+def test_large_models_trim_the_heap_on_the_way_back(
+    monkeypatch: pytest.MonkeyPatch, least: int, freeze: bool, wanted: int
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(heap, "_of_malloc", {"malloc_trim": calls.append}.get)
+    monkeypatch.setattr(objective, "LARGE_MODEL", least)
+    model = tiny_coca().train()
+    if freeze:
+        model.image.requires_grad_(False)
+    texts = objective.pack_texts(model, LetterTokenizer().encode(["a cat", "a fox jumps over it"]))
+    whole, pixels = objective.Objective(model), torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    with torch.no_grad():
+        whole(pixels, texts)
+    encoded = whole(pixels, texts)
+    assert not calls
+    (encoded.image.sum() + encoded.text.sum() + encoded.caption).backward()
+    assert calls == [0] * wanted
