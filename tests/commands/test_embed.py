@@ -16,7 +16,7 @@ from pyarrow import parquet
 from coca_cli.media.images import fit_image, read_image
 from coca_cli.model.checkpoint import load
 from coca_cli.model.placement import place
-from coca_cli.tasks import embedding, feature_store
+from coca_cli.tasks import embedding, encoding, feature_store
 from coca_cli.tasks.embedding import embed_pixels, embed_texts
 from tests.commands.running import run
 from tests.commands.test_eval_retrieval import COLOURS, model, write_clip  # noqa: F401  (a fixture)
@@ -94,7 +94,7 @@ def test_the_second_run_takes_no_forward_pass(
     monkeypatch.setattr(feature_store, "PART", 2)
     words = (photos, "--cache-dir", tmp_path / "cache")
     assert embed(model, *words, "-o", tmp_path / "first.npz") == 0
-    monkeypatch.setattr(embedding, "normalise", lambda *_: pytest.fail("a picture was embedded"))
+    monkeypatch.setattr(encoding, "normalise", lambda *_: pytest.fail("a picture was embedded"))
     monkeypatch.setattr(embedding, "trim_tokens", lambda *_: pytest.fail("a text was embedded"))
     assert embed(model, *words, "-o", tmp_path / "second.npz") == 0
     assert (tmp_path / "first.npz").stat().st_size == (tmp_path / "second.npz").stat().st_size
