@@ -151,11 +151,12 @@ def _best_offers(
 ) -> _Offers:
     """The best 2 * beams next tokens over all beams, so that beams are left if all others end."""
     logits = penalise_repetition(logits, words.prompt, written, decoding.repetition_penalty)
-    shift = sums[..., None] - logits.logsumexp(-1, keepdim=True) if rules.log_probabilities else sums[..., None]
+    if rules.log_probabilities:
+        logits = logits.log_softmax(dim=-1)
     logits = forbid(logits, words.banned if end else (*words.banned, words.eos_id))
     wanted, vocabulary = 2 * decoding.beams, logits.shape[-1]
     values, tokens = logits.topk(min(wanted, vocabulary), dim=-1)  # (B, K, n)
-    totals = (values + shift).flatten(1)
+    totals = (values + sums[..., None]).flatten(1)
     best, places = totals.topk(min(wanted, totals.shape[1]), dim=1)
     parents = places // values.shape[-1]
     return _Offers(best, parents, tokens.flatten(1).gather(1, places))

@@ -141,7 +141,7 @@ class _Past:
             self.held = more
         self.held[0, :, :, start:end], self.held[1, :, :, start:end] = k, v
         keys, values = self.held[:, :, :, :end]
-        x = x + attention.attend(q, keys, values, mask)
+        x = x + attention.attend_few(q, keys, values, mask)
         return x + block.mlp(x, block.norm2) if block.mlp is not None else x
 
 
@@ -160,5 +160,5 @@ def _look_at_picture(block: Block, x: Tensor, keys: Tensor, values: Tensor) -> T
     """Cross-attention of the texts of each picture, (B, R, W), to the picture's keys and values (B, H, Q, W / H)."""
     attention: Attention = block.attention
     q = attention.split_heads(norm_linear(x, block.norm1, attention.q))
-    x = x + attention.attend(q, keys, values)
+    x = x + attention.attend_few(q, keys, values)
     return x + block.mlp(x, block.norm2) if block.mlp is not None else x

@@ -26,6 +26,10 @@ PLAIN_PRODUCTS = 64 * 64
 """Pairs of positions up to which plain products train faster in bf16 than the CPU's kernel, and take little memory."""
 
 
+MANY_SEQUENCES = 4
+"""From here on plain products of few queries are faster than the CPU's kernel, most of all in bf16."""
+
+
 def mix_values(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
     """Scaled dot-product attention of split heads.
 
@@ -54,7 +58,7 @@ def mix_values(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, caus
 def _plain_products(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5  # (B, H, T, S); scaled here, no copy of q is kept
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     out: Tensor = scores.softmax(dim=-1) @ v  # computed in fp32, kept in the format of the scores
     return out
 
@@ -102,9 +106,9 @@ class Attention(nn.Module):
         out: Tensor = self.out(mix_values(q, k, v, mask, causal).transpose(1, 2).flatten(2))
         return out
 
-    def attend_few(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """As `attend`, for texts of a dozen positions: there plain products take half the time of the CPU's kernel."""
-        if q.device.type != "cpu":
+    def attend_few(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """As `attend`, for a dozen queries: for many sequences plain products take half the time of the CPU's kernel."""
+        if q.device.type != "cpu" or len(q) < MANY_SEQUENCES:
             return self.attend(q, k, v, mask)
         out: Tensor = self.out(_plain_products(q, k, v, mask).transpose(1, 2).flatten(2))
         return out

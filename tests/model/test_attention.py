@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coca_cli.model.layers import mix_values
+from coca_cli.model.layers import MANY_SEQUENCES, Attention, mix_values
 
 
 def heads(length: int, seed: int) -> Tensor:
@@ -48,3 +48,19 @@ def test_the_kernel_runs_where_it_is_quick(monkeypatch: pytest.MonkeyPatch) -> N
         mix_values(heads(5, 1), heads(5, 2), heads(5, 3))
     mix_values(heads(5, 1).float(), heads(5, 2).float(), heads(5, 3).float())
     assert lengths == [65, 5, 5]
+
+
+@pytest.mark.parametrize("sequences", [1, MANY_SEQUENCES])
+@pytest.mark.parametrize("how", ["plain", "boolean", "added"])
+def test_few_queries_are_mixed_as_many(how: str, sequences: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(3)
+    attention = Attention(32, 4)
+    q, k, v = (torch.randn(sequences, 4, length, 8, generator=generator) for length in (2, 9, 9))
+    seen = torch.rand(sequences, 1, 2, 9, generator=generator) < 0.7
+    seen[..., 0] = True
+    added = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)
+    mask = {"plain": None, "boolean": seen, "added": added}[how]
+    expected = attention.attend(q, k, v, mask)
+    if sequences >= MANY_SEQUENCES:
+        monkeypatch.delattr(F, "scaled_dot_product_attention")
+    torch.testing.assert_close(attention.attend_few(q, k, v, mask), expected, atol=1e-6, rtol=1e-6)
