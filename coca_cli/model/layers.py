@@ -107,7 +107,7 @@ class Attention(nn.Module):
         return out
 
     def attend_few(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        """As `attend`, for a dozen queries: for many sequences plain products take half the time of the CPU's kernel."""
+        """As `attend`, for a dozen queries: of many sequences plain products take half the time of the CPU's kernel."""
         if q.device.type != "cpu" or len(q) < MANY_SEQUENCES:
             return self.attend(q, k, v, mask)
         out: Tensor = self.out(_plain_products(q, k, v, mask).transpose(1, 2).flatten(2))

@@ -95,6 +95,6 @@ def test_the_table_says_whether_an_aim_is_reached(monkeypatch: pytest.MonkeyPatc
 
 def test_what_lies_in_the_folder_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     table = script("run", monkeypatch)
-    parts = {"measuring", "models", "pictures", "run", "estimates"}
+    parts = {"measuring", "models", "pictures", "run", "estimates", "aerial_questions"}
     assert {path.stem for path in FOLDER.glob("*.py")} - parts == set(table.SCRIPTS) == {*QUICK, *LONG}
     assert sys.path[0] == str(FOLDER)
