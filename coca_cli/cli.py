@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from coca_cli import __version__
 from coca_cli.commands import (
@@ -30,10 +32,32 @@ from coca_cli.commands import (
     suite,
 )
 from coca_cli.errors import CocaError
+from coca_cli.printable import printable
+from coca_cli.refusals import explain_refusal
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
-app = typer.Typer(
+
+class _Command(TyperCommand):
+    """A command whose numbers are numbers: the ranges of options let infinity and NaN through."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it."""
+        for name, value in ctx.params.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise typer.BadParameter(f"{value} is no finite number", ctx, param_hint=f"--{name.replace('_', '-')}")
+            if isinstance(value, int) and abs(value) > sys.maxsize:
+                raise typer.BadParameter("too large a number", ctx, param_hint=f"--{name.replace('_', '-')}")
+        return super().invoke(ctx)
+
+
+class _App(typer.Typer):
+    def command(self, *arguments: Any, **options: Any) -> Any:
+        """As in Typer."""
+        return super().command(*arguments, cls=_Command, **options)
+
+
+app = _App(
     name="coca",
     help="Pretrain CoCa models and evaluate any CoCa checkpoint. Start with: coca demo",
     pretty_exceptions_enable=False,
@@ -41,12 +65,12 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings=CONTEXT,
 )
-eval_app = typer.Typer(help="Score a model on a benchmark.", no_args_is_help=True)
-data_app = typer.Typer(help="Datasets: what exists, and what is made from them.", no_args_is_help=True)
-cache_app = typer.Typer(help="What earlier runs left for later ones: list, clear.", no_args_is_help=True)
-finetune_app = typer.Typer(help="Train a model for one task.", no_args_is_help=True)
-suite_app = typer.Typer(help="Many benchmarks and models in one run that goes on after a stop.", no_args_is_help=True)
-models_app = typer.Typer(help="Presets and checkpoints: list, look at, convert, mix.", no_args_is_help=True)
+eval_app = _App(help="Score a model on a benchmark.", no_args_is_help=True)
+data_app = _App(help="Datasets: what exists, and what is made from them.", no_args_is_help=True)
+cache_app = _App(help="What earlier runs left for later ones: list, clear.", no_args_is_help=True)
+finetune_app = _App(help="Train a model for one task.", no_args_is_help=True)
+suite_app = _App(help="Many benchmarks and models in one run that goes on after a stop.", no_args_is_help=True)
+models_app = _App(help="Presets and checkpoints: list, look at, convert, mix.", no_args_is_help=True)
 
 app.command("demo")(demo.demo)
 app.command("pretrain", no_args_is_help=True)(pretrain.pretrain)
@@ -118,8 +142,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         app(args=None if argv is None else list(argv), prog_name="coca")
     except CocaError as error:
-        print(f"coca: {error}", file=sys.stderr)
-        sys.exit(1)
+        _end(str(error))
     except BrokenPipeError:  # the reader of stdout, such as `head`, has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # what nobody foresaw: a full disk, a folder that is gone
+        _end(explain_refusal(error))
+    except MemoryError:
+        _end("the memory is full; give a smaller --batch-size, or fewer --workers")
+
+
+def _end(message: str) -> None:
+    print(f"coca: {printable(message)}", file=sys.stderr)
+    sys.exit(1)

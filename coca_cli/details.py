@@ -15,6 +15,7 @@ from typing import Any
 
 from coca_cli.errors import CocaError
 from coca_cli.files import written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.results import plain_data
 
 DOCUMENT = "details.json"
@@ -93,7 +94,7 @@ class RunDetails:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._read() as archive:
-            document = json.loads(archive.read(DOCUMENT))
+            document = parse_json(archive.read(DOCUMENT), halves=True)
             self._facts = dict(document["facts"])
             self._samples = [self._unpacked(archive, sample) for sample in document["samples"]]
 

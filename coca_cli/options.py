@@ -144,7 +144,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="NAME|DIR",
-        help="A folder that coca wrote, a name as open_clip has it (coca_ViT-L-14), or hf-hub:OWNER/NAME.",
+        help="A folder that coca wrote, open_clip's name (coca_ViT-L-14), or hf-hub:OWNER/NAME (or NAME@REVISION).",
         rich_help_panel=SOURCE_PANEL,
     ),
 ]

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
+from coca_cli.printable import printable
+
 T = TypeVar("T")
 
 PLAIN_INTERVAL = 30.0
@@ -59,11 +61,11 @@ class Reporter:
     def notice(self, text: str) -> None:
         """One line that is good to know."""
         if not self.quiet:
-            self._console.print(text, style="dim", markup=False, soft_wrap=True)
+            self._console.print(printable(text), style="dim", markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """One line that the user should not miss; printed even when quiet."""
-        self._console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+        self._console.print(f"warning: {printable(text)}", style="yellow", markup=False, soft_wrap=True)
 
     def track(
         self, items: Iterable[T], *, total: int | None, label: str, size: Callable[[T], int] = lambda _: 1

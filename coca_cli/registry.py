@@ -67,4 +67,4 @@ def unknown_name(noun: str, name: str, known: Iterable[str]) -> str:
     by_lower = {known_name.lower(): known_name for known_name in names}
     near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    return f"unknown {noun} {name!r}. {hint}Known: {', '.join(names)}."
+    return f"unknown {noun} {name!r:.80}. {hint}Known: {', '.join(names)}."

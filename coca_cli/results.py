@@ -19,6 +19,7 @@ import numpy as np
 
 from coca_cli import __version__
 from coca_cli.errors import CocaError
+from coca_cli.json_text import parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +176,7 @@ def parse_row(line: bytes) -> Result:
     Raises:
         ValueError: It is no row.
     """
-    record = json.loads(line)
+    record = parse_json(line, halves=True)
     if not isinstance(record, dict):
         raise ValueError("it is not a JSON object")
     if missing := [name for name in KINDS if name not in record]:
@@ -188,8 +189,17 @@ def _restore(name: str, kind: str, value: Any) -> Any:
         return math.nan
     wanted: dict[str, Any] = {"str": str, "int": int, "float": int | float}
     if not isinstance(value, wanted[kind]) or isinstance(value, bool):
-        raise ValueError(f"its {name} is {value!r}")
-    return float(value) if kind == "float" else value
+        raise ValueError(f"its {name} is {value!r:.60}")
+    if kind == "float":
+        return _float(name, value)
+    return value
+
+
+def _float(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"its {name} is too large a number") from None
 
 
 def latest(rows: Sequence[Result]) -> list[Result]:

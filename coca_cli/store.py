@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
 import io
 import json
 import os
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from filelock import FileLock, Timeout
 from coca_cli.details import Details, RunDetails, write_details
 from coca_cli.errors import CocaError
 from coca_cli.files import written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.results import KINDS, Result, Run, parse_row, plain_data, settings_hash, to_record
 
 LOCK_SECONDS = 60.0
@@ -146,10 +149,12 @@ class Store:
         found = []
         for path in sorted(self.runs_folder.glob("*.json"), key=lambda path: path.stem):
             try:
-                document = json.loads(path.read_bytes())
+                document = parse_json(path.read_bytes(), halves=True)
             except (OSError, ValueError) as error:
                 raise CocaError(f"the run file {path} cannot be read: {error}. Mend it or delete it.") from None
             if isinstance(document, dict):
+                if wrong := _wrong_field(document):
+                    raise CocaError(f"the run file {path} is damaged: its {wrong}. Mend it or delete it.")
                 found.append(RunFile(path, document))
         return found
 
@@ -160,7 +165,7 @@ class Store:
             CocaError: A line that is no row, or a file that cannot be read.
         """
         try:
-            *whole, tail = self.rows_path.read_bytes().split(b"\n")
+            *whole, tail = self.rows_path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -168,7 +173,8 @@ class Store:
                 f"the results in {self.rows_path} cannot be read: {error.strerror}. "
                 "Name the folder of the store with --results DIR."
             ) from error
-        lines = [*whole, tail] if _is_complete(tail) else whole
+        # zeros are what a disk leaves after a power cut, and no half line of a killed run
+        lines = [*whole, tail] if _is_complete(tail) or b"\0" in tail else whole
         return [self._row(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
     def _row(self, number: int, line: bytes) -> Result:
@@ -261,9 +267,33 @@ def _tail(descriptor: int, block: int = PROBE_BYTES) -> bytes:
 def _is_complete(tail: bytes) -> bool:
     """Whether a last line without its end is a row all the same, as some editors leave it."""
     try:
-        return isinstance(json.loads(tail), dict)
+        return isinstance(parse_json(tail, halves=True), dict)
     except ValueError:
         return False
+
+
+_DOCUMENT: dict[str, type] = {
+    **dict.fromkeys(("task", "dataset", "model", "checkpoint", "precision", "settings_hash", "when", "command"), str),
+    "rows": list,
+    "skipped": list,
+    "settings": dict,
+    "versions": dict,
+    "chosen": dict,
+}
+
+
+def _wrong_field(document: dict[str, Any]) -> str:
+    """What of a run file is not as it was written; "" for one that is sound."""
+    for name, kind in _DOCUMENT.items():
+        if not isinstance(document.get(name, kind()), kind):
+            return f"{name} is {reprlib.repr(document[name])}"
+    if stray := [row for row in document.get("rows", ()) if not isinstance(row, str)]:
+        return f"rows hold {reprlib.repr(stray[0])}"
+    for left_out in document.get("skipped", ()):
+        told = [left_out.get(key) for key in ("id", "reason")] if isinstance(left_out, dict) else [None]
+        if not all(isinstance(text, str) for text in told):
+            return f"skipped examples hold {reprlib.repr(left_out)}"
+    return ""
 
 
 def _row_name(row: Result) -> str:

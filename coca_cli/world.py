@@ -12,8 +12,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from coca_cli.errors import CocaError
+
 WAIT = timedelta(hours=2)
 """How long the others wait while one process evaluates or writes."""
+
+
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "gloo/transport")
+"""What gloo says in a plain RuntimeError where another process is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,9 @@ def joined_world(device: torch.device) -> Iterator[World]:
 
     Args:
         device: Where this process computes, from which the backend follows.
+
+    Raises:
+        CocaError: Another process has died, or cannot be reached any more.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 and "RANK" not in os.environ:
@@ -58,8 +67,20 @@ def joined_world(device: torch.device) -> Iterator[World]:
     try:
         yield World(dist.get_rank(), dist.get_world_size())
         dist.barrier()  # none closes its connections while another still reads from them
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and not any(sign in str(error) for sign in _LOST):
+            raise
+        raise CocaError(
+            f"process {os.environ.get('RANK', '0')} of {size} has lost another one, which has died or cannot be "
+            f"reached: look what it says, or whether the system ended it for its memory ({_last_line(error)}). Run the "
+            "same command again: it goes on from the last checkpoint"
+        ) from None
     finally:
         dist.destroy_process_group()
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][-160:]
 
 
 def local_device(device: torch.device) -> torch.device:

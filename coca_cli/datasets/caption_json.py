@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -11,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from coca_cli.datasets.example import Example
+from coca_cli.datasets.image_folder import is_there
 from coca_cli.errors import BadExample, MissingFile
+from coca_cli.json_text import parse_json
 
 TRAIN_SPLITS = ("train", "restval")  # restval: the part of COCO's val set that Karpathy gave back to training
 PICTURE_FOLDERS = ("images", "Images", "flickr30k-images", "flickr30k_images", "Flicker8k_Dataset", "Flickr8k_Dataset")
@@ -68,7 +69,7 @@ def read_caption_json(path: Path) -> list[CaptionRecord]:
     for record in records:
         if record.id in seen:
             raise BadExample(
-                f"{path} lists the picture {record.id} twice: each must be listed once, with all its captions"
+                f"{path} lists the picture {record.id:.60} twice: each must be listed once, with all its captions"
             )
         seen.add(record.id)
     return records
@@ -98,7 +99,7 @@ def find_pictures(path: Path, records: Sequence[CaptionRecord]) -> list[Path]:
     last = path.parent
     for record in records:
         for place in (*_named_places(bases, record.folder), last, *_usual_places(bases)):
-            if (place / record.file).is_file():
+            if is_there(place / record.file):
                 last = place
                 found.append(place / record.file)
                 break
@@ -194,10 +195,10 @@ def _usual_places(bases: Iterable[Path]) -> tuple[Path, ...]:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise MissingFile(f"cannot read the caption file {path}: {error.strerror}; check the path") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadExample(f"{path} is not valid JSON in UTF-8 ({error}): fetch it again") from error
 
 
@@ -217,14 +218,18 @@ def _read_coco(path: Path, pictures: list[Any], annotations: Any) -> list[Captio
         place = f"{path}, annotations[{number}]"
         key, caption = _take(entry, "image_id", (int, str), place), _take(entry, "caption", str, place)
         if key not in captions:
-            raise BadExample(f"{place} is about the picture {key}, which is not among the images: fetch the file again")
+            raise BadExample(
+                f"{place} is about the picture {key!s:.60}, which is not among the images: fetch the file again"
+            )
         captions[key] += [caption.strip()] if caption.strip() else []
     return [CaptionRecord(str(key), name, tuple(captions[key]), folder=folder) for key, name, folder in files]
 
 
 def _read_karpathy(place: str, entry: Any) -> CaptionRecord:
     name = _take(entry, "filename", str, place)
-    split = _take(entry, "split", str, place)
+    split = _take(entry, "split", str, place).strip()
+    if not split:
+        raise BadExample(f"{place} has an empty 'split': write train, restval, val or test")
     sentences = _take(entry, "sentences", list, place)
     captions = [_take(sentence, "raw", str, f"{place}.sentences") for sentence in sentences]
     number = next((entry[key] for key in ("cocoid", "imgid") if isinstance(entry.get(key), int)), name)

@@ -15,7 +15,7 @@ from coca_cli.datasets.action_prompts import KINETICS_TEMPLATES
 from coca_cli.datasets.caption_json import PICTURE_FOLDERS, TRAIN_SPLITS, present_splits, read_captioned
 from coca_cli.datasets.example import Dataset, Example, MediaKind, Prompts, Scheme
 from coca_cli.datasets.folder import CLIP_TREE, SPLIT_NAMES, open_folder
-from coca_cli.datasets.image_folder import check_split
+from coca_cli.datasets.image_folder import check_split, is_there
 from coca_cli.datasets.pairs import (
     CAPTION_COLUMNS,
     IMAGE_COLUMNS,
@@ -150,7 +150,7 @@ def _read_table(table: _Table, split: str) -> Iterator[Example]:
         (file,) = example.media
         assert isinstance(file, Path)  # such tables name files
         places = (file, *(folder / file.relative_to(here) for folder in folders if file.is_relative_to(here)))
-        found = next((place for place in places if place.is_file()), None)
+        found = next((place for place in places if is_there(place)), None)
         present += found is not None
         placed.append(replace(example, media=(found or file,)))
     if not placed:

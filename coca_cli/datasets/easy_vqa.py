@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.image_folder import check_split, locate
 from coca_cli.datasets.questions import kind_of
 from coca_cli.errors import BadExample, MissingFile
+from coca_cli.json_text import parse_json
 
 SPLITS = ("test", "train")
 PACKAGE = "easy_vqa"
@@ -26,7 +26,7 @@ def _read(root: Path, split: str) -> Iterator[Example]:
     folder = _find_folder(root)
     path = folder / split / "questions.json"
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = parse_json(path.read_text(encoding="utf-8"))
         triples = [(str(question), str(answer), int(picture)) for question, answer, picture in rows]
     except OSError as error:
         raise MissingFile(f"cannot read the questions {path}: {error.strerror}. Expected:\n{LAYOUT}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -10,6 +9,7 @@ from coca_cli.datasets.example import Member, Streamed
 from coca_cli.datasets.image_folder import is_picture
 from coca_cli.datasets.shards import Entry
 from coca_cli.errors import BadExample
+from coca_cli.json_text import parse_json
 
 MEMBERS = """\
 in each tar: KEY.jpg, .png or .webp; KEY.cls (class index), KEY.txt (captions, one a line) or KEY.json ("captions" \
@@ -33,8 +33,8 @@ def record_of(entry: Entry) -> dict[str, Any]:
     if "json" not in entry.texts:
         return {}
     try:
-        record = json.loads(entry.texts["json"])
-    except (ValueError, RecursionError) as error:
+        record = parse_json(entry.texts["json"])
+    except ValueError as error:
         raise BadExample(f"{entry.members['json']} is not valid JSON ({error}): correct or drop it") from error
     return record if isinstance(record, dict) else {}
 

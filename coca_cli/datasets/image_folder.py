@@ -30,6 +30,11 @@ def read_facts(name: str) -> tuple[str, ...]:
     return tuple(line for line in lines if not line.startswith("#"))
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether a name that some data give is that of a file; no file has a name that is too long, or a zero in it."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises on such names
+
+
 def missing(what: str, layout: str) -> MissingFile:
     """The message for files that are not where they should be: what is wrong, what is expected, what to do.
 

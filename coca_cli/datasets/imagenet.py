@@ -19,6 +19,7 @@ from coca_cli.datasets.image_folder import (
     read_facts,
 )
 from coca_cli.datasets.open_clip_metadata import imagenet_prompts
+from coca_cli.datasets.tables import open_text
 from coca_cli.errors import BadExample
 
 SPLITS = ("val", "train")
@@ -140,13 +141,13 @@ def read_solution(file: Path) -> dict[int, int]:
     """
     index_of = class_index()
     labels = {}
-    with file.open(encoding="utf-8", errors="replace", newline="") as lines:
+    with open_text(file) as lines:
         for row in csv.DictReader(lines):
             match = VAL_NAME.fullmatch(row.get("ImageId") or "")
             wnid = (row.get("PredictionString") or "").partition(" ")[0]
             if match is None or wnid not in index_of:
                 raise BadExample(
-                    f"{file} has a row that names no validation picture and ImageNet class: {row}; expected "
+                    f"{file} has a row that names no validation picture and ImageNet class: {row!s:.80}; expected "
                     "the columns ImageId (ILSVRC2012_val_00000001) and PredictionString (n01751748 ...)"
                 )
             labels[int(match[1])] = index_of[wnid]

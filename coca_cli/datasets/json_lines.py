@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from coca_cli.datasets.tables import open_text
 from coca_cli.errors import BadExample
+from coca_cli.json_text import parse_json
 
 
 def read_json_lines(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -27,8 +27,8 @@ def read_json_lines(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Any
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                record = parse_json(line)
+            except ValueError as error:
                 raise BadExample(
                     f"{path}, line {number} is cut off or no JSON ({error}): fetch the file again"
                 ) from None

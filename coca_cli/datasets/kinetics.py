@@ -11,6 +11,7 @@ from coca_cli.datasets.action_prompts import KINETICS_TEMPLATES
 from coca_cli.datasets.example import Dataset, Example, Prompts
 from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing, read_facts
 from coca_cli.datasets.labelled_clips import Listed, class_index, place_clips, refuse_twice
+from coca_cli.datasets.tables import open_text
 from coca_cli.errors import BadExample
 
 SPLITS = ("val", "test", "train")
@@ -59,7 +60,7 @@ def _read(number: int, root: Path, split: str) -> Iterator[Example]:
 
 
 def _rows(path: Path, labels: dict[str, int]) -> Iterator[Listed]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_text(path) as file:
         rows = csv.DictReader(file)
         if lacking := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
             raise BadExample(f"{path} has no column {lacking[0]}: it must be the authors' list, with its header")
@@ -67,8 +68,8 @@ def _rows(path: Path, labels: dict[str, int]) -> Iterator[Listed]:
             where = f"{path}, line {rows.line_num},"
             try:
                 start, end = (int(float(row[column])) for column in COLUMNS[1:])
-            except (TypeError, ValueError):
-                raise BadExample(f"{where} has no times in seconds ({row}): fetch the list again") from None
+            except (TypeError, ValueError, OverflowError):
+                raise BadExample(f"{where} has no times in seconds ({row!s:.80}): fetch the list again") from None
             video = row["youtube_id"]
             usual = f"{video}_{start:06d}_{end:06d}"
             label = class_index(row["label"], labels, where) if row.get("label") else None

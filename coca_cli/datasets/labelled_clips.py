@@ -82,7 +82,9 @@ def class_index(name: str, labels: dict[str, int], where: str) -> int:
         BadExample: The set has no such class.
     """
     if name not in labels:
-        raise BadExample(f"{where} names the class {name!r}, which is none of the {len(labels)}: fetch the list again")
+        raise BadExample(
+            f"{where} names the class {name!r:.60}, which is none of the {len(labels)}: fetch the list again"
+        )
     return labels[name]
 
 

@@ -10,6 +10,7 @@ from coca_cli.datasets.action_prompts import KINETICS_TEMPLATES
 from coca_cli.datasets.example import Dataset, Example, Prompts
 from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing, read_facts
 from coca_cli.datasets.labelled_clips import Listed, class_index, place_clips, refuse_twice
+from coca_cli.datasets.tables import open_text
 from coca_cli.errors import BadExample
 
 LISTS = {"val": "validationSet.csv", "train": "trainingSet.csv"}
@@ -39,12 +40,12 @@ def _read(root: Path, split: str) -> Iterator[Example]:
 
 def _rows(path: Path) -> Iterator[Listed]:
     labels = {label: index for index, label in enumerate(read_facts("moments_in_time_classes"))}
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with open_text(path) as file:
         for number, row in enumerate(csv.reader(file), start=1):
             if not row:
                 continue
-            if len(row) < 2:
-                raise BadExample(f"{path}, line {number}, is not FILE,CLASS,...: {row}; fetch the list again")
+            if len(row) < 2 or not row[0].strip():
+                raise BadExample(f"{path}, line {number}, is not FILE,CLASS,...: {row!s:.80}; fetch the list again")
             label = class_index(row[1], labels, f"{path}, line {number},")
             yield Listed(row[0], (row[0].rpartition(".")[0],), label)
 

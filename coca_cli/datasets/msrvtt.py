@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ from coca_cli.datasets.example import Dataset, Example, Protocol
 from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
 from coca_cli.datasets.video_files import find_videos
 from coca_cli.errors import BadExample
+from coca_cli.json_text import parse_json
 
 NAMES = ("msrvtt", "msr-vtt", "msr_vtt")
 SPLITS = {"test": ("test",), "val": ("validate", "val"), "train": ("train",)}
 """What the annotation files call each split."""
+_KNOWN = tuple(name for names in SPLITS.values() for name in names)
 TEST_1K_A = "test-1k-a"
 CAPTIONS = ("MSRVTT_data.json", "test_videodatainfo.json", "train_val_videodatainfo.json")
 LIST_1K_A = "MSRVTT_JSFUSION_test.csv"
@@ -53,7 +54,7 @@ def _read_1k_a(folder: Path) -> dict[str, list[str]]:
                 if not video or not sentence:
                     raise BadExample(f"{path}: each line needs a video_id and a sentence, found {str(dict(row))[:80]}")
                 if video in found:
-                    raise BadExample(f"{path} lists {video} twice: in 1k-a each video has one sentence")
+                    raise BadExample(f"{path} lists {video:.60} twice: in 1k-a each video has one sentence")
                 found[video] = [sentence]
     except (csv.Error, UnicodeDecodeError) as error:
         raise BadExample(f"{path} is no table in UTF-8 ({error}): fetch it again") from error
@@ -73,7 +74,7 @@ def _read_part(folder: Path, split: str) -> dict[str, list[str]]:
         found = _captions_in(path, SPLITS[split])
         bare = [video for video, texts in found.items() if not texts]
         if bare:
-            raise BadExample(f"{path} has no caption for {len(bare):,} videos such as {bare[0]}: fetch it again")
+            raise BadExample(f"{path} has no caption for {len(bare):,} videos such as {bare[0]:.60}: fetch it again")
         if found:
             return found
     raise missing(f"no video of the split {split} is named in {', '.join(map(str, paths))}", LAYOUT)
@@ -87,9 +88,14 @@ def _captions_in(path: Path, splits: tuple[str, ...]) -> dict[str, list[str]]:
         place = f"{path}, videos[{number}]"
         name = _word(place, video, "video_id")
         if name in seen:
-            raise BadExample(f"{place} is {name} once more: each video must be listed once")
+            raise BadExample(f"{place} is {name:.60} once more: each video must be listed once")
         seen.add(name)
-        if _word(place, video, "split") in splits:
+        split = _word(place, video, "split")
+        if split not in _KNOWN:
+            raise BadExample(
+                f"{place} is of the split {split!r:.60}, none of {', '.join(_KNOWN)}: fetch the file again"
+            )
+        if split in splits:
             found[name] = []
     for number, sentence in enumerate(content["sentences"]):
         place = f"{path}, sentences[{number}]"
@@ -101,10 +107,10 @@ def _captions_in(path: Path, splits: tuple[str, ...]) -> dict[str, list[str]]:
 
 def _load(path: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise missing(f"cannot read {path}: {error.strerror}", LAYOUT) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadExample(f"{path} holds no JSON in UTF-8 ({error}): fetch it again") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in ("videos", "sentences")):
         raise BadExample(

@@ -35,15 +35,15 @@ def _read(root: Path, split: str) -> Iterator[Example]:
         parts = _IDENTIFIER.fullmatch(record["identifier"])
         if parts is None:
             raise BadExample(
-                f"{path}, line {number} has the identifier {record['identifier']!r}: it must be "
+                f"{path}, line {number} has the identifier {record['identifier']!r:.60}: it must be "
                 "SPLIT-SET-PAIR-SENTENCE, such as dev-850-0-1"
             )
         part, set_number, pair, sentence = parts.groups()
         name, label = record["identifier"], record["label"].capitalize()
         if label not in LABELS:
-            raise BadExample(f"{path} labels {name} {record['label']!r}: it must be True or False")
+            raise BadExample(f"{path} labels {name:.60} {record['label']!r:.60}: it must be True or False")
         if name in seen:
-            raise BadExample(f"{path} has the statement {name} twice: each must be there once")
+            raise BadExample(f"{path} has the statement {name:.60} twice: each must be there once")
         seen.add(name)
         pictures = (f"{part}-{set_number}-{pair}-img{side}.png" for side in (0, 1))
         yield Example(

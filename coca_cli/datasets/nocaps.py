@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from coca_cli.datasets.caption_json import find_pictures, read_caption_json
 from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
+from coca_cli.json_text import parse_json
 
 FILES = {"val": "nocaps_val_4500_captions.json", "test": "nocaps_test_image_info.json"}
 DOMAINS = ("in-domain", "near-domain", "out-domain")
@@ -26,7 +26,7 @@ def _read(root: Path, split: str) -> Iterator[Example]:
     if path is None:
         raise missing(f"{folder} has no {FILES[split]}", LAYOUT)
     records = read_caption_json(path)
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    content = parse_json(path.read_text(encoding="utf-8-sig"))
     domains = {str(picture["id"]): picture.get("domain", "") for picture in content["images"]}
     records = [replace(record, folder=record.folder or split) for record in records]
     for record, file in zip(records, find_pictures(path, records), strict=True):

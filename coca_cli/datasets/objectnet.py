@@ -6,7 +6,6 @@ Every picture has a red border of two pixels, put there so that training on it b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +14,7 @@ from coca_cli.datasets.example import Dataset, Example, Prompts
 from coca_cli.datasets.image_folder import check_split, locate, missing, read_class_folders
 from coca_cli.datasets.open_clip_metadata import imagenet_prompts
 from coca_cli.errors import BadExample
+from coca_cli.json_text import parse_json
 
 T = TypeVar("T", str, int)
 
@@ -50,8 +50,8 @@ def _mapping_file(folder: Path, name: str) -> Path:
 
 def _read_json(file: Path, kind: type[T]) -> dict[str, T]:
     try:
-        mapping = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        mapping = parse_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise BadExample(f"{file} is not the JSON that ObjectNet ships ({error}); unpack it again") from error
     if not isinstance(mapping, dict) or not all(isinstance(value, kind) for value in mapping.values()):
         raise BadExample(f"{file} is no JSON object whose values are all {kind.__name__}; unpack it again")

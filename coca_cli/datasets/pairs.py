@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from coca_cli.datasets.example import Example, Medium, Streamed
-from coca_cli.datasets.image_folder import list_pictures
+from coca_cli.datasets.image_folder import is_there, list_pictures
 from coca_cli.datasets.parquet import PARQUET, ClassCell, holds_bytes, parquet_columns
 from coca_cli.datasets.tables import Row, Wanted, find_column, open_text, position_of, read_rows
 from coca_cli.errors import BadExample
@@ -211,7 +211,7 @@ def read_folder_pairs(folder: Path) -> Iterator[Example]:
     """
     for name in list_pictures(folder, FOLDER_LAYOUT):
         beside = (folder / name).with_suffix(".txt")
-        if beside.is_file():
+        if is_there(beside):
             with open_text(beside) as lines:
                 captions = tuple(line.strip() for line in lines if line.strip())
             yield Example(id=name, media=(folder / name,), texts=captions)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from coca_cli.datasets.example import Prompts
 from coca_cli.datasets.templates import GENERAL_TEMPLATES
 from coca_cli.errors import BadExample, CocaError, MissingFile
+from coca_cli.json_text import parse_json
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
@@ -96,8 +96,8 @@ def _read(path: Path) -> Any:
         found: Any = [line.strip() for line in text.splitlines() if line.strip()]
     else:
         try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            found = parse_json(text)
+        except ValueError as error:
             raise BadExample(f"{path} is not JSON: {error}") from None
         values = list(found.values()) if isinstance(found, dict) else found
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from coca_cli.datasets.answer_cleaning import comparable
 from coca_cli.datasets.caption_json import PICTURE_FOLDERS
 from coca_cli.datasets.example import Dataset, Example, Scheme
-from coca_cli.datasets.image_folder import check_split
+from coca_cli.datasets.image_folder import check_split, is_there
 from coca_cli.datasets.pairs import IMAGE_COLUMNS, SPLIT_COLUMNS, holds_pictures
 from coca_cli.datasets.split_names import rank_split
 from coca_cli.datasets.tables import TABLE_SUFFIXES, Row, Wanted, find_column, position_of, read_rows
@@ -143,8 +143,8 @@ def _answers(row: Row) -> Iterator[str]:
 def _place(folder: Path, picture: str) -> Path:
     """Where the table says, else in the usual folder for pictures beside it."""
     file = folder / picture
-    if not file.is_file() and not os.path.isabs(picture):  # noqa: PTH117 - a text, not yet a path
-        return next((place for name in PICTURE_FOLDERS if (place := folder / name / picture).is_file()), file)
+    if not is_there(file) and not os.path.isabs(picture):  # noqa: PTH117 - a text, not yet a path
+        return next((place for name in PICTURE_FOLDERS if is_there(place := folder / name / picture)), file)
     return file
 
 

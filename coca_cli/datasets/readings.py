@@ -13,7 +13,7 @@ from coca_cli.datasets import DATASETS, find_dataset
 from coca_cli.datasets.caption_json import TRAIN_SPLITS as TRAIN_PARTS
 from coca_cli.datasets.caption_json import read_captioned
 from coca_cli.datasets.example import Dataset, Example, Scheme
-from coca_cli.datasets.image_folder import list_pictures
+from coca_cli.datasets.image_folder import is_there, list_pictures
 from coca_cli.datasets.pairs import (
     CAPTION_COLUMNS,
     FOLDER_LAYOUT,
@@ -212,7 +212,7 @@ def _in_tables(text: str, paths: Sequence[Path]) -> Readings:
         peek={kind: partial(read_tables, kind, paths, LOOKED_AT) for kind in kinds},
     )
     looked_at = [medium for example in found.first(kinds[0]) for medium in example.media]
-    if looked_at and not any(isinstance(medium, Path) and medium.is_file() for medium in looked_at):
+    if looked_at and not any(isinstance(medium, Path) and is_there(medium) for medium in looked_at):
         raise MissingFile(
             f"none of the first {len(looked_at):,} pictures that {text} names is there, such as {looked_at[0]}: "
             f"paths count from the table's folder, {paths[0].parent}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from coca_cli.datasets.example import Dataset, Example, Prompts
-from coca_cli.datasets.image_folder import check_split
+from coca_cli.datasets.image_folder import check_split, is_there
 from coca_cli.datasets.prompt_files import override_prompts
 from coca_cli.datasets.templates import GENERAL_TEMPLATES
 from coca_cli.errors import CocaError, MissingFile
@@ -77,7 +77,7 @@ def select_captioned(dataset: Dataset, root: Path, split: str, limit: int | None
 def _is_absent(dataset: Dataset, example: Example) -> bool:
     """Whether a clip's file is missing; pictures that are missing count as unreadable."""
     files = [medium for medium in example.media if isinstance(medium, Path)]
-    return dataset.media == "video" and not all(file.is_file() for file in files)
+    return dataset.media == "video" and not all(map(is_there, files))
 
 
 def select_labelled(dataset: Dataset, root: Path, split: str | None, limit: int | None) -> Selection:
@@ -163,7 +163,7 @@ def select_questions(
     if not examples:
         raise MissingFile(f"{dataset.name} {split} has no questions in it: fetch its files again")
     files = [medium for example in examples for medium in example.media if isinstance(medium, Path)]
-    if files and not unseen and not any(file.is_file() for file in files):
+    if files and not unseen and not any(map(is_there, files)):
         raise MissingFile(
             f"none of the pictures of {len(examples):,} questions of {dataset.name} {split} is there, such as "
             f"{files[0]}. Expected:\n{dataset.layout}"

@@ -85,9 +85,9 @@ def _examples(folder: Path, path: Path, records: Sequence[tuple[str, ...]]) -> I
         if label == UNDECIDED:
             continue
         if label not in LABELS:
-            raise BadExample(f"{path} labels the pair {pair} {label!r}: it must be one of {', '.join(LABELS)}")
+            raise BadExample(f"{path} labels the pair {pair:.60} {label!r:.60}: it must be one of {', '.join(LABELS)}")
         if pair in seen:
-            raise BadExample(f"{path} has the pair {pair} twice: each must be there once")
+            raise BadExample(f"{path} has the pair {pair:.60} twice: each must be there once")
         seen.add(pair)
         file = index.place((f"{picture.removesuffix('.jpg')}.jpg",), folder / PICTURES[0])
         yield Example(id=pair, media=(file,), label=LABELS.index(label), question=sentence)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 from coca_cli.datasets.parquet import PARQUET, parquet_columns, parquet_rows
 from coca_cli.errors import BadExample, CocaError, MissingFile
+from coca_cli.json_text import parse_json
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", PARQUET)
 
@@ -123,8 +123,8 @@ def _json_rows(path: Path) -> Iterator[Row]:
                 continue
             place = f"{path}, line {number}"
             try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                record = parse_json(line)
+            except ValueError as error:
                 raise BadExample(f"{place}: not valid JSON ({error}): each line must be one whole object") from error
             if not isinstance(record, dict):
                 raise BadExample(f"{place}: holds {line[:40]!r}, not an object with a picture and a caption")
@@ -141,3 +141,5 @@ def open_text(path: Path) -> Iterator[IO[str]]:
         raise MissingFile(f"cannot read {path}: {error.strerror}; give the path of a file that can be read") from error
     except UnicodeDecodeError as error:
         raise BadExample(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
+    except csv.Error as error:  # of whoever reads the lines as a table
+        raise BadExample(f"{path} is no table that can be read ({error}): fetch it again") from error

@@ -75,4 +75,4 @@ def find_videos(folder: Path, names: Sequence[str], layout: str) -> dict[str, Pa
         endings = ", ".join(VIDEO_ENDINGS)
         raise missing(f"none of the {len(wanted):,} clips such as {names[0]} ({endings}) is in {folder}", layout)
     usual = next(iter(found.values()))
-    return {name: found.get(name, usual.with_name(f"{name}{usual.suffix}")) for name in names}
+    return {name: found.get(name, usual.parent / f"{name}{usual.suffix}") for name in names}

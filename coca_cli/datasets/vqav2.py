@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -12,6 +11,7 @@ from coca_cli.datasets.example import Dataset, Example
 from coca_cli.datasets.image_folder import check_split, find_beside, locate, missing
 from coca_cli.datasets.listed_pictures import PictureIndex
 from coca_cli.errors import BadExample, MissingFile
+from coca_cli.json_text import parse_json
 
 
 class Part(NamedTuple):
@@ -81,7 +81,7 @@ def _minival(folder: Path, questions: AbstractSet[str]) -> AbstractSet[str]:
         raise missing(f"{folder} has no {MINIVAL[0]}, which says what of val is minival", LAYOUT)
     text = path.read_text(encoding="utf-8-sig")
     try:
-        rows = json.loads(text) if path.suffix == ".json" else text.split()
+        rows = parse_json(text) if path.suffix == ".json" else text.split()
         named = [_id_in(row) for row in rows]
     except (ValueError, KeyError, TypeError):
         raise BadExample(
@@ -137,7 +137,7 @@ def _read_part(folder: Path, part: Part) -> Iterator[Example]:
 def _answered(example: Example, annotation: Mapping[str, Any] | None, part: Part) -> Example:
     if annotation is None:
         raise BadExample(
-            f"the question {example.id} ({example.question!r}) has no answers in {part.annotations}: questions and "
+            f"the question {example.id} ({example.question!r:.60}) has no answers in {part.annotations}: questions and "
             "annotations must be of the same release and part"
         )
     return Example(
@@ -175,17 +175,18 @@ def _is_answer(value: Any) -> bool:
 
 _FIELDS: Mapping[str, Mapping[str, type]] = {
     "questions": {"question_id": int, "image_id": int, "question": str},
-    "annotations": {"question_id": int},
+    "annotations": {"question_id": int, "multiple_choice_answer": str, "answer_type": str, "question_type": str},
 }
+_OPTIONAL = ("multiple_choice_answer", "answer_type", "question_type")
 
 
 def _records(path: Path, key: str) -> list[dict[str, Any]]:
     """The list of that name in an official file, each record whole and no question twice."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise MissingFile(f"cannot read {path}: {error.strerror}; check that it is a file that may be read") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadExample(f"{path} is not valid JSON ({error}): fetch it again") from None
     records = content.get(key) if isinstance(content, dict) else None
     if not isinstance(records, list):
@@ -193,7 +194,8 @@ def _records(path: Path, key: str) -> list[dict[str, Any]]:
     seen: set[int] = set()
     for number, record in enumerate(records):
         for field, kind in _FIELDS[key].items():
-            if not isinstance(record, dict) or not isinstance(record.get(field), kind):
+            value = record.get(field, "" if field in _OPTIONAL else None) if isinstance(record, dict) else None
+            if not isinstance(value, kind) or isinstance(value, bool):
                 raise BadExample(f"{path}, {key}[{number}] has no {field} ({kind.__name__}): fetch the file again")
         if record["question_id"] in seen:
             raise BadExample(f"{path} has the question {record['question_id']} twice: each must be there once")

@@ -86,13 +86,27 @@ def _decode(medium: Path | Member | Streamed) -> Image.Image:
     with Image.open(io.BytesIO(data)) as opened:
         if opened.format == "EPS":  # a program, for which Pillow would start Ghostscript
             raise UnidentifiedImageError
-        if opened.mode.startswith("I;16") or opened.mode == "I":
-            # Pillow's own conversion clips 16-bit values at 255 and so turns such pictures white
-            wide = np.asarray(opened, dtype=np.uint32)
-            return Image.fromarray((wide >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        if opened.mode.startswith("I") or opened.mode == "F":
+            return _narrowed(opened).convert("RGB")
         if opened.mode == "P" and "transparency" in opened.info:
             return opened.convert("RGBA").convert("RGB")
         return opened.convert("RGB")
+
+
+def _narrowed(wide: Image.Image) -> Image.Image:
+    """Values of 16 or 32 bits, and floats, in 8 bits; Pillow's own conversion clips them at 255: white, or all black.
+
+    16 bits are what such pictures have as a rule, whatever their greatest value. Of other formats it tells the scale.
+    """
+    values = np.asarray(wide, dtype=np.float64)
+    greatest = values.max(initial=0)
+    usual = wide.mode.startswith("I;16") or wide.format == "PNG"
+    scale = 256.0 if usual else next((s for most, s in _SCALES if greatest <= most), greatest / 255)
+    return Image.fromarray((values / scale).clip(0, 255).astype(np.uint8))
+
+
+_SCALES = ((1, 1 / 255), (255, 1), (65_535, 256))
+"""A picture with no greater value than this has values this many times those of 8 bits."""
 
 
 def fit_image(picture: Image.Image, settings: ImageSettings) -> NDArray[np.uint8]:

@@ -26,6 +26,7 @@ from coca_cli.datasets.sources import Source, find_source
 from coca_cli.datasets.wds import CLASS_NAMES_FILE, TEMPLATES_FILE
 from coca_cli.errors import BadExample, CocaError
 from coca_cli.files import make_folder, written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.media.batches import Skipped, decoded, default_workers
 from coca_cli.media.images import read_image
 from coca_cli.progress import Reporter
@@ -150,7 +151,7 @@ def pack_sources(request: PackRequest, reporter: Reporter) -> Packed:
 def _packed_before(folder: Path) -> set[str]:
     """The names of the shards that a pack wrote into the folder."""
     try:
-        sizes = json.loads((folder / SIZES_FILE).read_bytes())
+        sizes = parse_json((folder / SIZES_FILE).read_bytes())
     except (OSError, ValueError):
         return set()
     return {name for name in sizes if re.fullmatch(r"\d{5,}\.tar", name)} if isinstance(sizes, dict) else set()

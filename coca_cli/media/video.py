@@ -41,6 +41,9 @@ INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers, by FFmpeg's names, that say when each frame is shown and lead to it. In others decord may land beside it,
 or know no times, as in an AVI."""
 
+LISTS = ("hls", "concat", "dash", "sdp", "imf", "hls,applehttp")
+"""Formats, by FFmpeg's names, that hold no frames but say where they are: on this disk, or on somebody's server."""
+
 DRAWN_RATE = 8
 """Frames per second of clips that built-in sets draw."""
 
@@ -171,7 +174,13 @@ def _read(source: Source, sampling: Sampling, settings: ImageSettings) -> tuple[
 
 def _open(source: Source) -> InputContainer:
     # a title in an old encoding is no reason to refuse a clip
-    return av.open(source if isinstance(source, str) else io.BytesIO(source), "r", metadata_errors="ignore")
+    opened = source if isinstance(source, str) else io.BytesIO(source)
+    container = av.open(opened, "r", options={"protocol_whitelist": "file"}, metadata_errors="ignore")
+    name = container.format.name
+    if name in LISTS or name == "image2" or name.endswith("_pipe"):
+        container.close()
+        raise ValueError("a list of other files" if name in LISTS else "a picture")
+    return container
 
 
 def _pictures(container: InputContainer) -> VideoStream:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingFile, UnknownName
 from coca_cli.files import make_folder, written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
 from coca_cli.model.loaded import Loaded, LoadedCoCa
@@ -73,7 +74,7 @@ def load_folder(folder: Path, image_size: int | None = None) -> LoadedCoCa:
     """
     path = folder / CONFIG_FILE
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingFile(f"no {CONFIG_FILE} in {folder}: it is not a model folder that coca wrote") from None
     except ValueError:
@@ -82,7 +83,7 @@ def load_folder(folder: Path, image_size: int | None = None) -> LoadedCoCa:
         raise BadCheckpoint(f'{path} is not coca\'s: it should say "format": "coca"')
     if described.get("format_version") != FORMAT_VERSION:
         raise BadCheckpoint(
-            f"{path} has format version {described.get('format_version')}, this coca reads {FORMAT_VERSION}"
+            f"{path} has format version {described.get('format_version')!r:.40}, this coca reads {FORMAT_VERSION}"
         )
     try:
         config = CoCaConfig.from_dict(described.get("model") or {})

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from coca_cli.errors import BadCheckpoint, MissingFile
 from coca_cli.files import make_folder, written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.model.config import CoCaConfig
 from coca_cli.model.task_head import TaskHead
 from coca_cli.model.weights import read_weights
@@ -161,7 +162,7 @@ def load_classifier(folder: Path) -> SavedClassifier:
     """
     path = folder / CLASSIFIER_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(
             f"no {CLASSIFIER_FILE} in {folder}: give the folder that coca probe or coca finetune wrote"

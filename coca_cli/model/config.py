@@ -210,6 +210,9 @@ class CoCaConfig:
 _LEAST = {"queries": 0, "pad_id": 0, "context": 2}
 """Smallest values of whole numbers; 1 for all others."""
 
+_MOST, _MOST_LAYERS = 10_000_000, 1_000
+"""Greatest values of whole numbers: beyond, a false description would build layers until the memory is full."""
+
 
 def _wrong_kinds(config: CoCaConfig) -> list[str]:
     """Fields whose value is not of their kind, in words."""
@@ -218,14 +221,17 @@ def _wrong_kinds(config: CoCaConfig) -> list[str]:
     for prefix, part in {**parts, "image.": config.image}.items():
         for name, kind in get_type_hints(type(part)).items():
             value, least = getattr(part, name), _LEAST.get(name, 1)
+            most = _MOST_LAYERS if name.endswith("layers") else _MOST
             if kind is int and (type(value) is not int or value < least):
-                problems.append(f"{prefix}{name} must be a whole number from {least} up, not {value!r}")
+                problems.append(f"{prefix}{name} must be a whole number from {least} up, not {value!r:.60}")
+            elif kind is int and value > most:
+                problems.append(f"{prefix}{name} must be {most:,} at most")
             elif kind is bool and not isinstance(value, bool):
-                problems.append(f"{prefix}{name} must be true or false, not {value!r}")
+                problems.append(f"{prefix}{name} must be true or false, not {value!r:.60}")
             elif get_origin(kind) is Literal and value not in get_args(kind):
-                problems.append(f"{prefix}{name} must be {' or '.join(get_args(kind))}, not {value!r}")
-    if not isinstance(config.temperature, int | float) or config.temperature <= 0:
-        problems.append(f"temperature must be above 0, not {config.temperature!r}")
+                problems.append(f"{prefix}{name} must be {' or '.join(get_args(kind))}, not {value!r:.60}")
+    if not isinstance(config.temperature, int | float) or not 0 < config.temperature < _MOST:
+        problems.append(f"temperature must be above 0, not {config.temperature!r:.60}")
     return problems
 
 

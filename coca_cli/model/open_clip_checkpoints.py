@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingExtra, MissingFile, UnknownName
 from coca_cli.files import make_folder, written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.model.baselines import Baseline
 from coca_cli.model.coca import CoCa
 from coca_cli.model.config import CoCaConfig
@@ -77,14 +79,14 @@ def _download(name: str, tag: str, tag_cfg: dict[str, Any]) -> Path:
 
 
 def load_hub(name: str, image_size: int | None) -> Loaded:
-    """A model on the Hugging Face hub, `hf-hub:OWNER/NAME`, in open_clip's layout.
+    """A model on the Hugging Face hub, `hf-hub:OWNER/NAME` or `hf-hub:OWNER/NAME@REVISION`, in open_clip's layout.
 
     Raises:
         CocaError: It cannot be fetched.
         BadCheckpoint: It is damaged or not of a kind that coca builds.
     """
-    owner_name = name.removeprefix("hf-hub:")
-    fetch = part("pretrained").download_pretrained_from_hf
+    owner_name, _, revision = name.removeprefix("hf-hub:").partition("@")
+    fetch = partial(part("pretrained").download_pretrained_from_hf, revision=revision or None)
     try:
         config_path = Path(fetch(owner_name, filename=OPEN_CLIP_CONFIG_FILE))
         weights_path = Path(fetch(owner_name))
@@ -93,7 +95,9 @@ def load_hub(name: str, image_size: int | None) -> Loaded:
             f"cannot fetch {name} from the hub ({type(error).__name__}); check the name and the network, "
             "or pass a folder that holds the downloaded files as --model"
         ) from None
-    return _from_open_clip_files(config_path, weights_path, name, image_size, name)
+    # open_clip, which builds what is no CoCa, would take the newest revision
+    open_clip_name = f"local-dir:{config_path.parent}" if revision else name
+    return _from_open_clip_files(config_path, weights_path, name, image_size, open_clip_name)
 
 
 def load_open_clip_folder(folder: Path, image_size: int | None) -> Loaded:
@@ -118,7 +122,7 @@ def _from_open_clip_files(
     config: Path, weights: Path, name: str, image_size: int | None, open_clip_name: str
 ) -> Loaded:
     try:
-        described = json.loads(config.read_text(encoding="utf-8"))
+        described = parse_json(config.read_text(encoding="utf-8"))
         model_cfg, preprocess = described.get("model_cfg", described), described.get("preprocess_cfg", {})
         coca = None
         if "multimodal_cfg" in model_cfg:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingFile
 from coca_cli.files import written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.model.open_clip_package import part
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -195,7 +196,7 @@ def load_tokenizer(folder: Path) -> ClipTokenizer | SentencePieceTokenizer:
             f"no {TOKENIZER_FILE} in {folder}: the checkpoint has no tokenizer; copy it from where it was made"
         )
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = parse_json(path.read_text(encoding="utf-8"))
         kind, context = description["kind"], int(description["context"])
     except (ValueError, KeyError, TypeError):
         raise BadCheckpoint(f"{path} is damaged: it should name a kind and a context") from None

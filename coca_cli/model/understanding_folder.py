@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from coca_cli.datasets.example import Dataset
 from coca_cli.errors import BadCheckpoint, MissingFile
 from coca_cli.files import make_folder, written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.model.config import CoCaConfig
 from coca_cli.model.understanding import UnderstandingHead
 from coca_cli.model.weights import read_weights
@@ -123,7 +124,7 @@ def load_understanding(folder: Path) -> SavedUnderstanding:
     """
     path = folder / UNDERSTANDING_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFile(
             f"no {UNDERSTANDING_FILE} in {folder}: give the folder that coca finetune vqa, snli-ve or nlvr2 wrote"

@@ -69,21 +69,21 @@ def build_coca(config: CoCaConfig, weights: Weights, image_size: int | None, sou
         config = config.with_image_size(image_size)
     with without_values():
         model = CoCa(config)
-    fit_weights(model, weights, model.image.vit.grid, source)
+    fit_weights(model, weights, model.image.vit.grid if image_size is not None else None, source)
     return model.eval()
 
 
-def fit_weights(model: nn.Module, weights: Weights, grid: int, source: str) -> None:
-    """Put weights into a model in fp32; position embeddings of another image size are interpolated.
+def fit_weights(model: nn.Module, weights: Weights, grid: int | None, source: str) -> None:
+    """Put weights into a model in fp32; position embeddings of another image size are interpolated, if that is wanted.
 
     Args:
         model: A CoCa, may lie on the meta device.
         weights: All its weights by name.
-        grid: Patches per side of the model.
+        grid: Patches per side of the model; None where positions must fit as they are.
         source: Where they came from, for messages.
 
     Raises:
-        BadCheckpoint: Names or shapes do not fit.
+        BadCheckpoint: Names or shapes do not fit, or values are not finite.
     """
     expected = dict(model.named_parameters())
     missing = [name for name in expected if name not in weights]
@@ -91,7 +91,8 @@ def fit_weights(model: nn.Module, weights: Weights, grid: int, source: str) -> N
     if missing or unexpected:
         raise BadCheckpoint(f"{source} does not fit the model: {describe_keys(missing, unexpected)}")
     weights = {name: value.float() for name, value in weights.items()}
-    weights[POSITIONS] = _fit_positions(weights[POSITIONS], expected[POSITIONS], grid)
+    if grid is not None:
+        weights[POSITIONS] = _fit_positions(weights[POSITIONS], expected[POSITIONS], grid)
     wrong = [
         f"{name} is {tuple(value.shape)}, the model needs {tuple(expected[name].shape)}"
         for name, value in weights.items()
@@ -99,6 +100,13 @@ def fit_weights(model: nn.Module, weights: Weights, grid: int, source: str) -> N
     ]
     if wrong:
         raise BadCheckpoint(f"{source} has {len(wrong)} tensors of another shape: {'; '.join(wrong[:3])}")
+    # a sum is not finite where one of its values is not, and takes a fraction of the time of looking at each
+    spoiled = [name for name, value in weights.items() if not value.sum().isfinite()]
+    if spoiled:
+        raise BadCheckpoint(
+            f"{source} has values that are no finite numbers in {len(spoiled)} tensors, such as {spoiled[0]}: its "
+            "training went wrong, or it was damaged; take an earlier checkpoint"
+        )
     model.load_state_dict(weights, strict=True, assign=True)
 
 

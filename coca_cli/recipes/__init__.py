@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,7 +109,7 @@ def _parse(path: Path, command: str) -> dict[str, Any]:
         raise BadExample(f"the recipe {path} is not UTF-8 text ({error.reason}): save it as UTF-8") from None
     try:
         found = tomllib.loads(text) if path.suffix.lower() == ".toml" else _from_yaml(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadExample(f"the recipe {path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict):
         raise BadExample(f"the recipe {path} holds no options: write lines such as batch-size = 256")
@@ -130,4 +131,6 @@ def _plain(path: Path, key: str, value: Any) -> Any:
         return [str(item) for item in value]
     if isinstance(value, str | int | float):
         return value
-    raise CocaError(f"{path}: {key} is {value!r}: an option takes a number, a text, true or false, or a list of those")
+    raise CocaError(
+        f"{path}: {key} is {reprlib.repr(value)}: an option takes a number, a text, true or false, or a list of those"
+    )

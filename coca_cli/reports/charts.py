@@ -59,6 +59,10 @@ class Curve(NamedTuple):
     dashed: bool = False
 
 
+LONGEST_NAME = 40
+"""Letters of a name beside or below a chart."""
+
+
 class Chart(NamedTuple):
     """A chart and what it says in words.
 
@@ -123,8 +127,11 @@ def line_chart(
 
 
 def _told(name: str) -> str:
-    """A name as a legend shows it: one that begins with an underscore would be left out."""
-    return f" {name}" if name.startswith("_") else name
+    """A name as a legend shows it: of a long one both ends, so that it leaves room for what is drawn; one that begins
+    with an underscore would be left out.
+    """
+    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME // 2]}…{name[-LONGEST_NAME // 2 + 1 :]}"
+    return f" {short}" if short.startswith("_") else short
 
 
 def _scale(axes: Any, log_x: bool, log_y: bool) -> None:
@@ -161,7 +168,7 @@ def interval_chart(name: str, title: str, groups: Mapping[str, Sequence[tuple[st
                 place += 1
             ticks.append((first + place - 1) / 2)
             place += 0.8
-        axes.set_yticks(ticks, list(groups))
+        axes.set_yticks(ticks, list(map(_told, groups)))
         axes.invert_yaxis()
         axes.set_xlabel("points")
         axes.grid(visible=False, axis="y")

@@ -18,6 +18,7 @@ import pandas as pd
 
 from coca_cli.errors import BadExample, CocaError, MissingFile
 from coca_cli.files import make_folder, written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.results import Result
 
 TASKS = {"zeroshot": "zeroshot_classification", "retrieval": "zeroshot_retrieval", "caption": "captioning"}
@@ -150,7 +151,7 @@ def read_files(path: Path) -> list[Result]:
         raise MissingFile(f"no results of CLIP_benchmark at {path}: name a .json or .csv file, or a folder of them")
     try:
         text = path.read_text(encoding="utf-8")
-        records = _csv_records(text) if path.suffix.lower() == ".csv" else [json.loads(text)]
+        records = _csv_records(text) if path.suffix.lower() == ".csv" else [parse_json(text)]
         return [row for record in records for row in _rows(record)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadExample(

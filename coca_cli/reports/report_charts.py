@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from coca_cli.json_text import parse_json
 from coca_cli.reports.charts import Chart, Curve, interval_chart, line_chart, recall_curve
 from coca_cli.reports.run_scores import details_of, find_run
 from coca_cli.results import Result
@@ -120,7 +120,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     for line in text.splitlines():
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             continue  # cut off by a kill
         if isinstance(record, dict) and isinstance(record.get("step"), int):
@@ -133,7 +133,7 @@ def _series(lines: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float], 
     raw: dict[str, list[tuple[float, float]]] = {}
     for line in lines:
         for key, value in line.items():
-            if key != "step" and isinstance(value, int | float) and math.isfinite(value):
+            if key != "step" and isinstance(value, int | float) and abs(value) < math.inf:
                 raw.setdefault(key, []).append((line["step"], value))
     found = {}
     for key, points in raw.items():

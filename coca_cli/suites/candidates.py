@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingFile, UnknownName
+from coca_cli.json_text import parse_json
 from coca_cli.model.checkpoint import CONFIG_FILE, load
 from coca_cli.model.classifier_folder import CLASSIFIER_FILE, SavedClassifier, encoder_of, load_classifier
 from coca_cli.model.config import PAPER_PRESETS, CoCaConfig
@@ -196,7 +196,7 @@ def _candidate(text: str, kind: Kind, config: CoCaConfig | None, name: str, file
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         content = None
     if not isinstance(content, dict):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from coca_cli.json_text import parse_json
 from coca_cli.results import Result, plain_data, settings_hash, utc_now
 from coca_cli.store import Store, write_atomically
 from coca_cli.suites.candidates import Bound, Candidate
@@ -104,7 +105,7 @@ class FinishedBenchmarks:
         """What is finished under this key, where all its rows are still in the store and its files on disk."""
         for path in sorted(self._folder.glob(f"*-{key}.json")):
             try:
-                content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                content: Mapping[str, Any] = parse_json(path.read_text(encoding="utf-8"))
                 known = {field.name: content[field.name] for field in fields(Finished)}
                 found = Finished(**(known | {"rows": tuple(tuple(row) for row in known["rows"])}))
             except (OSError, ValueError, KeyError, TypeError):  # damaged, or of another version: it is done anew

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -127,13 +128,13 @@ def _read(name: str, within: tuple[Path, ...]) -> Suite:
 def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadExample(f"the suite {path} is not TOML: {error}") from None
 
 
 def _texts(path: Path, key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise BadExample(f'{path}: {key} is a list of names, such as {key} = ["one", "two"], not {value!r}')
+        raise BadExample(f'{path}: {key} is a list of names, such as {key} = ["one", "two"], not {reprlib.repr(value)}')
     return tuple(value)
 
 
@@ -193,5 +194,5 @@ def choose_entries(suite: Suite, pattern: str | None) -> list[Entry]:
     chosen = whole or [entry for name, entry in named if pattern in name or fnmatchcase(name, pattern)]
     if not chosen:
         there = ", ".join(dict.fromkeys(name for name, _ in named))
-        raise CocaError(f"no benchmark of {suite.name} matches --only {pattern!r}. It has: {there}.")
+        raise CocaError(f"no benchmark of {suite.name} matches --only {reprlib.repr(pattern)}. It has: {there}.")
     return chosen

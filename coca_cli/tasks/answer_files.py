@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from coca_cli.datasets.example import Example
 from coca_cli.errors import BadExample, CocaError, MissingFile
 from coca_cli.files import make_folder, written_whole
+from coca_cli.json_text import parse_json
 
 IDS = ("question_id", "id", "identifier", "pairID")
 ANSWERS = ("answer", "prediction", "label")
@@ -113,7 +114,7 @@ def read_answers(path: Path, examples: Sequence[Example]) -> dict[str, str]:
         pairs = [(_value(row, IDS), _value(row, ANSWERS)) for row in rows]
     except OSError as error:
         raise MissingFile(f"cannot read the answers {path}: {error.strerror}; check the path") from None
-    except (UnicodeDecodeError, ValueError, RecursionError, csv.Error) as error:
+    except (UnicodeDecodeError, ValueError, csv.Error) as error:
         raise BadExample(f"{path} holds no answers that can be read ({error}). Give {FORMS}") from None
     known = {example.id for example in examples}
     found: dict[str, str] = {}
@@ -136,8 +137,8 @@ def _parse(path: Path, text: str) -> list[Any]:
     if suffix == ".csv":
         return _parse_table(list(filter(None, csv.reader(io.StringIO(text), strict=True))))
     if suffix == ".jsonl":
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    rows = json.loads(text)
+        return [parse_json(line) for line in text.split("\n") if line.strip()]
+    rows = parse_json(text)
     if not isinstance(rows, list):
         raise ValueError("it must be a list")
     return rows

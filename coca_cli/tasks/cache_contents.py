@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from coca_cli.errors import CocaError
+from coca_cli.json_text import parse_json
 from coca_cli.tasks.feature_store import FACTS_FILE, FOLDER
 from coca_cli.tasks.text_cache import FACTS
 
@@ -121,10 +121,10 @@ def _facts(path: Path) -> Mapping[str, Any]:
     """Whose an entry is; nothing where its file does not say."""
     try:
         if path.parent.name == FOLDER:
-            found = json.loads((path / FACTS_FILE).read_text(encoding="utf-8"))
+            found = parse_json((path / FACTS_FILE).read_text(encoding="utf-8"))
         else:
             with safe_open(path, framework="numpy") as file:
-                found = json.loads((file.metadata() or {}).get(FACTS, "{}"))
+                found = parse_json((file.metadata() or {}).get(FACTS, "{}"))
     except (OSError, SafetensorError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -21,6 +21,7 @@ from torch import Tensor
 from coca_cli.datasets.example import Example, Medium, Member, Pixels, Streamed
 from coca_cli.errors import CocaError
 from coca_cli.files import written_whole
+from coca_cli.json_text import parse_json
 
 PART = 256
 """Examples of one file; also the unit in which several processes share the work."""
@@ -90,7 +91,7 @@ class FeatureStore:
             return None
         try:
             with safe_open(self._path(number), framework="pt") as file:
-                known: dict[str, Any] = json.loads(file.metadata()["part"])
+                known: dict[str, Any] = parse_json(file.metadata()["part"])
             ids, stamps = known["ids"][: len(examples)], known["stamps"][: len(examples)]
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None  # not there yet, or damaged: made anew and replaced

@@ -14,6 +14,7 @@ from coca_cli.datasets.image_folder import is_picture
 from coca_cli.datasets.video_files import is_video
 from coca_cli.errors import BadExample, MissingFile
 from coca_cli.files import written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.tasks.caption_files import image_number
 
 ID_KEYS = ("image_id", "id", "file", "image", "filename")
@@ -49,7 +50,7 @@ def read_candidates(path: Path) -> list[Candidate]:
         return [_candidate(path, number, row) for number, row in enumerate(rows, start=1)]
     except OSError as error:
         raise MissingFile(f"cannot read the captions {path}: {error.strerror}; check the path") from None
-    except (UnicodeDecodeError, ValueError, RecursionError, csv.Error) as error:
+    except (UnicodeDecodeError, ValueError, csv.Error) as error:
         raise BadExample(f"{path} holds no captions that can be read ({error}). Give {FORMS}") from None
 
 
@@ -119,7 +120,7 @@ def _names_of(examples: Sequence[Example]) -> dict[str, str]:
 
 
 def _read_json(path: Path) -> Iterable[Any]:
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    content = parse_json(path.read_text(encoding="utf-8-sig"))
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         raise ValueError('it has "images" and "annotations": that is a set\'s own captions file')
     if not isinstance(content, list):
@@ -129,7 +130,7 @@ def _read_json(path: Path) -> Iterable[Any]:
 
 def _read_lines(path: Path) -> Iterator[Any]:
     with path.open(encoding="utf-8-sig") as file:
-        yield from (json.loads(line) for line in file if line.strip())
+        yield from (parse_json(line) for line in file if line.strip())
 
 
 def _read_csv(path: Path) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pycocoevalcap.bleu import bleu_scorer
 
 from coca_cli.errors import CocaError
+from coca_cli.json_text import parse_json
 
 TOKENIZER = "tokenizer/stanford-corenlp-3.4.1.jar"
 METEOR = "meteor/meteor-1.5.jar"
@@ -138,7 +139,7 @@ def spice_scores(
         given.write_text(json.dumps(rows), encoding="utf-8")
         command = [java, *_utf8(), *opened, "-Xmx8G", "-jar", str(jar), str(given), "-out", str(found)]
         _run([*command, "-subset", "-silent"], folder=jar.parent)
-        scored = json.loads(found.read_text(encoding="utf-8"))
+        scored = parse_json(found.read_text(encoding="utf-8"))
     by_name = {str(item["image_id"]): item["scores"]["All"]["f"] for item in scored}
     return np.array([np.nan if by_name[name] is None else float(by_name[name]) for name in candidates])
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from coca_cli import __version__
 from coca_cli.datasets.example import Dataset
 from coca_cli.details import Details
 from coca_cli.model.placement import Origin
+from coca_cli.redaction import typed_command
 from coca_cli.results import Result, Run, installed_versions, settings_hash, utc_now
 from coca_cli.store import Store
 from coca_cli.tasks.intervals import Estimate
@@ -100,7 +99,7 @@ class Evaluation:
         run = Run(
             task=self.task,
             dataset=self.dataset.name,
-            command=shlex.join(["coca", *sys.argv[1:]]),
+            command=typed_command(),
             settings=self.settings,
             chosen=chosen or {},
             skipped=list(skipped.items()),

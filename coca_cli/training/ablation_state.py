@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from coca_cli.errors import CocaError
 from coca_cli.files import written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.results import plain_data, settings_hash
 from coca_cli.training.ablation_plan import AblationRun
 from coca_cli.training.ablation_request import AblationRequest, Measure
@@ -58,7 +59,7 @@ class AblationState:
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
+            found = parse_json(self.path.read_text(encoding="utf-8"))
             before, runs = dict(found["settings"]), dict(found["runs"])
         except (OSError, ValueError, KeyError, TypeError):
             raise CocaError(

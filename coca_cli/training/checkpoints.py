@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor
 
 from coca_cli.errors import BadCheckpoint, CocaError, MissingFile
 from coca_cli.files import make_folder
+from coca_cli.json_text import parse_json
 from coca_cli.model.sharded_weights import AVERAGE, MODEL, read_shards, write_shards
 from coca_cli.training.ema import Ema
 from coca_cli.world import World, gather_all
@@ -127,7 +128,7 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
     """
     path = checkpoint / STATE_FILE
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingFile(f"no {STATE_FILE} in {checkpoint}: it is not a checkpoint of coca pretrain") from None
     except ValueError:

@@ -11,6 +11,7 @@ from typing import Any
 
 from coca_cli.errors import MissingExtra
 from coca_cli.files import written_whole
+from coca_cli.json_text import parse_json
 from coca_cli.options import LogChoice
 from coca_cli.training.failed_writes import writing
 
@@ -96,9 +97,9 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / METRICS_FILE
     found: list[dict[str, Any]] = []
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except ValueError:
                 break
             if isinstance(record, dict) and type(record.get("step")) is int:

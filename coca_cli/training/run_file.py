@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shlex
-import sys
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -15,6 +13,8 @@ import torch
 
 from coca_cli import __version__
 from coca_cli.files import written_whole
+from coca_cli.json_text import parse_json
+from coca_cli.redaction import typed_command
 from coca_cli.training.failed_writes import writing
 
 RUN_FILE = "run.json"
@@ -53,7 +53,7 @@ class RunFile:
         # of a run that goes on and has more than it names, nobody knows which are counted twice: the count is the least
         names = {**self._before["examples"], **unreadable}
         described = {
-            "command": shlex.join(["coca", *sys.argv[1:]]),
+            "command": typed_command(),
             "coca": __version__,
             "torch": torch.__version__,
             "id": self.id,
@@ -70,7 +70,7 @@ class RunFile:
 def read_run_file(folder: Path) -> dict[str, Any]:
     """What a run folder's file says; {} where there is none, or a damaged one."""
     try:
-        found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        found = parse_json((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from coca_cli.errors import CocaError
 from coca_cli.model.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+from coca_cli.redaction import all_without_secrets
 from coca_cli.training.checkpoints import CHECKPOINTS, latest_checkpoint
 from coca_cli.training.loop import StepReport
 from coca_cli.training.metrics_log import read_metrics
@@ -46,6 +47,7 @@ def open_run_file(request: RunRequest, settings: Mapping[str, Any], checkpoint: 
         CocaError: The folder holds a run with other settings.
     """
     output = request.output
+    settings = all_without_secrets(settings)  # a new token does not make another run
     if checkpoint is None:
         if request.overwrite:
             for name in (CHECKPOINTS, BEST, "tensorboard"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from coca_cli.datasets.example import Example
 from coca_cli.datasets.held_out import choose_training_splits, hold_out_pictures
 from coca_cli.datasets.selection import is_answered, select_questions
 from coca_cli.errors import BadExample, CocaError, MissingFile
+from coca_cli.json_text import parse_json
 from coca_cli.tasks.vqa_accuracy import AnswerList, as_spelled, frequent_answers, usual_answers
 from coca_cli.training.understanding_request import UnderstandingRequest
 
@@ -122,7 +122,7 @@ def read_answer_list(path: Path) -> AnswerList:
     words = [line.strip() for line in lines if line.strip()]
     if path.suffix.lower() == ".json":
         try:
-            words = [word for word in json.loads("\n".join(lines)) if isinstance(word, str) and word.strip()]
+            words = [word for word in parse_json("\n".join(lines)) if isinstance(word, str) and word.strip()]
         except (ValueError, TypeError, RecursionError) as error:
             raise BadExample(f"the list of answers {path} is no JSON list of texts ({error}): write one") from None
     if len(words) < 2:

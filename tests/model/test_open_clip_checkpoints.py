@@ -294,22 +294,28 @@ def test_without_network_a_hub_model_says_how_to_go_on(tmp_path: Path, monkeypat
     assert "check the name and the network, or pass a folder that holds the downloaded files" in str(caught.value)
 
 
+@pytest.mark.parametrize("revision", [None, "0123abc"])
 @pytest.mark.parametrize("model", ["coca", "clip"])
 def test_a_hub_model_is_read_from_its_downloaded_files(
-    model: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, revision: str | None, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hub's library is replaced by a folder that holds what it would fetch."""
     folder = write_hub_folder(tmp_path, COCA if model == "coca" else CLIP, mean=[0.5, 0.5, 0.5])
     weights = saved_weights(request.getfixturevalue(model))
     save_file(weights, folder / "open_clip_model.safetensors")
 
-    def fetch(_owner_name: str, filename: str | None = None, **_: object) -> str:
+    fetched = []
+
+    def fetch(owner_name: str, filename: str | None = None, revision: str | None = None, **_: object) -> str:
+        fetched.append((owner_name, revision))
         return str(folder / (filename or "open_clip_model.safetensors"))
 
     monkeypatch.setattr("open_clip.pretrained.download_pretrained_from_hf", fetch)
     monkeypatch.setattr("open_clip.factory.download_pretrained_from_hf", fetch)
-    loaded = load("hf-hub:someone/something")
-    assert loaded.name == "hf-hub:someone/something"
+    name = "hf-hub:someone/something" + (f"@{revision}" if revision else "")
+    loaded = load(name)
+    assert loaded.name == name
+    assert set(fetched) == {("someone/something", revision)}
     assert loaded.image.mean == (0.5, 0.5, 0.5)
     assert isinstance(loaded.model, CoCa if model == "coca" else Baseline)
     assert_embeds_as(loaded, request.getfixturevalue(model), f"{model}_small")
