@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow check format bench clean
+.PHONY: help demo test test-slow check audit format bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -16,11 +16,16 @@ test: .venv/.tested  ## install with the test extra and run the tests (offline, 
 test-slow: .venv/.tested  ## the longer tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-check: .venv/.dev  ## ruff, formatting, mypy --strict, codespell
+check: .venv/.dev  ## ruff, formatting, mypy --strict, codespell, bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+	$(BIN)/bandit --quiet --recursive --severity-level medium coca_cli
+
+audit: .venv/.dev  ## known weaknesses of the packages that are installed (needs the network)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --local --skip-editable
 
 format: .venv/.dev  ## let ruff tidy the code
 	$(BIN)/ruff check --fix .

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coca_cli.datasets import find_dataset
 from coca_cli.datasets.selection import UNDERSTANDING, select_questions
 from coca_cli.errors import BadExample
+from coca_cli.json_text import parse_json
 from coca_cli.media.images import read_image
 from coca_cli.model.tokenizer import SentencePieceTokenizer, Tokenizer, train_sentencepiece
 from tests.faults.annotations import CAPTIONS, FORMATS_BY_NAME, Format, write_format
@@ -94,3 +98,40 @@ def test_nothing_counts_twice(made: Format, tmp_path: Path, tokenizer: Tokenizer
         # a line of a table of questions without ids is a question of its own, as annotators write them
         alike = {3, NAMED, 4} if made.name.startswith("questions") else {3, NAMED}
         assert judge(made, tmp_path, tokenizer) in alike, name
+
+
+def cut(document: Any, text: str) -> Any:
+    """The document with this text as its first split, or its first sentence."""
+    changed = copy.deepcopy(document)
+    if isinstance(changed, list):
+        changed[0]["hypothesis"] = text
+    else:
+        (changed.get("videos") or changed["images"])[0]["split"] = text
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("karpathy", " ", "has an empty 'split'"),
+        ("msrvtt", "tset", "is of the split 'tset', none of test, validate, val, train"),
+        ("e-snli-ve", "a" * 200_000, "is no table that can be read (field larger than field limit"),
+    ],
+)
+def test_it_says_what_is_wrong(name: str, text: str, words: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    made = FORMATS_BY_NAME[name]
+    write_format(tmp_path, made, made.write(cut(made.document, text)))
+    assert words in outcome(lambda: count(made, tmp_path, tokenizer)).message
+
+
+@pytest.mark.parametrize("text", ["a dog \\ud83e", "\\uDC00 a dog", '{"deep": ["\\ud83e"]}'])
+def test_half_a_character_is_told(text: str) -> None:
+    text = text if text.startswith("{") else f'["{text}"]'
+    with pytest.raises(ValueError, match="holds half of a character"):
+        parse_json(text)
+    parse_json(text, halves=True)
+
+
+@pytest.mark.parametrize("text", ['["\\ud83e\\udd9d"]', '["\\\\ud83e"]', '["🦝"]', "[1]"])
+def test_whole_characters_are_let_through(text: str) -> None:
+    assert parse_json(text) == json.loads(text)

@@ -15,6 +15,8 @@ from tests.faults.changes import changes
 from tests.faults.checkpoints import CONFIG, MARK, WEIGHTS, Bomb, changed_weights, spoiled_pickles, spoiled_weights
 from tests.faults.judging import MOST_LETTERS, NAMED, Outcome, outcome
 
+NOT_FINITE = ("not a number", "infinite", "infinite below")
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,12 +37,13 @@ def loaded(name: str, *arguments: str) -> Outcome:
     return outcome(read)
 
 
-def refuse(name: str, *arguments: str) -> None:
+def refuse(name: str, *arguments: str) -> str:
     found = loaded(name, *arguments)
     assert found.count == NAMED
     assert any(Path(word).name in found.message for word in (name, *arguments))
     assert len(found.message) < MOST_LETTERS
     assert not Path(MARK).exists()
+    return found.message
 
 
 def test_the_bomb_goes_off_where_it_can(folder: Path) -> None:
@@ -58,7 +61,8 @@ def test_weights_that_do_not_fit_are_refused(sound: Path, tmp_path: Path) -> Non
     for number, name in enumerate(changed_weights(sound)):
         copy = Path(shutil.copytree(sound, tmp_path / f"model-{number}"))
         changed_weights(copy)[name]()
-        refuse(str(copy))
+        told = refuse(str(copy))
+        assert ("has values that are no finite numbers in 1 tensors" in told) == (name in NOT_FINITE)
 
 
 @pytest.mark.parametrize("name", list(spoiled_pickles()))

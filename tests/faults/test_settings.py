@@ -153,6 +153,7 @@ def test_a_report_shows_changed_runs_or_refuses_them(
         assert len(found.message) < MOST_LETTERS, name
         if found.count == NAMED:
             assert file.name in found.message, name
+            assert "is damaged: its" in found.message or "cannot be read" in found.message, name
             file.unlink()
         else:
             shown += 1

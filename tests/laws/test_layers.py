@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[2] / "coca_cli"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("__init__",),
-    ("errors", "files", "results", "details", "store", "progress", "world"),
+    ("errors", "printable", "redaction", "refusals", "json_text"),
+    ("files", "results", "details", "store", "progress", "world"),
     ("registry",),
     ("recipes",),
     ("options",),
@@ -30,12 +31,16 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 )
 """From the bottom up. A room that is named here twice or not at all breaks the law."""
 
-SIBLINGS = ("errors", "files", "results", "details", "store", "progress", "world")
-"""Files of the bottom level, which may import each other as the files of one room may."""
+SIBLINGS = ("files", "results", "details", "store", "progress", "world")
+"""Files of one low level, which may import each other as the files of one room may."""
 
 LIGHT = (
     "__init__",
     "errors",
+    "printable",
+    "redaction",
+    "refusals",
+    "json_text",
     "files",
     "results",
     "details",
