@@ -102,7 +102,7 @@ def shards() -> list[Shard]:
         ("a spoiled size", _spoiled(sound, 124, b"77777777777"), NAMED),
         ("a size below zero", _spoiled(sound, 124, b"\xff" * 12), NAMED),
         ("a size beyond all disks", _spoiled(sound, 124, b"\x80" + b"\x7f" * 11), NAMED),
-        ("no number for a size", _spoiled(sound, 124, b"size unkown "), NAMED),
+        ("no number for a size", _spoiled(sound, 124, b"size unknown"), NAMED),
         ("something in the middle", _spoiled(sound, 512 * 6, b"\xa5" * 512 * 3), NAMED),
         ("text that is no UTF-8", packed([*_sound(), member("a.jpg", jpeg), member("a.txt", b"caf\xe9")]), NAMED),
         ("text of a megabyte", packed([*_sound(), member("a.jpg", jpeg), member("a.txt", b"a " * 2**20)]), NAMED),

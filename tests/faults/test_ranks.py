@@ -42,4 +42,4 @@ def test_the_others_end_within_a_minute_and_the_run_goes_on(parallel: str, tmp_p
     run_whole(words(output, *more), PROCESSES)
     found, expected = losses(output), losses(tmp_path / "undisturbed")
     assert list(found) == list(range(1, STEPS + 1))
-    assert found == pytest.approx(expected, abs=1e-6)
+    assert found == pytest.approx(expected, rel=1e-6)  # processes add up in another order once they begin anew
