@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,21 @@ def test_half_a_character_is_told(text: str) -> None:
 @pytest.mark.parametrize("text", ['["\\ud83e\\udd9d"]', '["\\\\ud83e"]', '["🦝"]', "[1]"])
 def test_whole_characters_are_let_through(text: str) -> None:
     assert parse_json(text) == json.loads(text)
+
+
+@pytest.mark.slow
+def test_a_million_captions_are_read_in_bounded_time(tmp_path: Path) -> None:
+    pictures = 200_000
+    images = [{"id": number, "file_name": f"{number:012}.jpg"} for number in range(pictures)]
+    captions = [
+        {"image_id": number % pictures, "id": number, "caption": f"dog {number}"} for number in range(5 * pictures)
+    ]
+    (tmp_path / "captions.json").write_text(json.dumps({"images": images, "annotations": captions}))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "000000000000.jpg").write_bytes(b"")
+    began = time.monotonic()
+    dataset = find_dataset(f"captions:{tmp_path}/captions.json")
+    found = list(dataset.read(tmp_path, "all"))
+    assert len(found) == pictures
+    assert sum(len(example.texts) for example in found) == 5 * pictures
+    assert time.monotonic() - began < 120

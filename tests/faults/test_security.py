@@ -17,6 +17,7 @@ from coca_cli.datasets import find_dataset
 from coca_cli.errors import CocaError
 from coca_cli.files import written_whole
 from coca_cli.model.checkpoint import load
+from coca_cli.model.open_clip_package import part
 from coca_cli.printable import printable
 from coca_cli.training.checkpoints import latest_checkpoint
 from tests.commands.running import run
@@ -233,3 +234,14 @@ def test_weights_of_a_stranger_stay_in_their_place(model: Path, tmp_path: Path) 
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt", "run": "__import__('os').system('x')"})
     assert load(str(folder)).checkpoint == load(str(model)).checkpoint
     assert no_bomb_went_off()
+
+
+def test_published_weights_come_over_https() -> None:
+    addresses = [
+        config["url"]
+        for tags in part("pretrained")._PRETRAINED.values()
+        for config in tags.values()
+        if config.get("url")
+    ]
+    assert len(addresses) > 10
+    assert all(address.startswith("https://") for address in addresses)
