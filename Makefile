@@ -21,7 +21,7 @@ check: .venv/.dev  ## ruff, formatting, mypy --strict, codespell, bandit
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(BIN)/bandit --quiet --recursive --severity-level medium coca_cli
+	$(BIN)/bandit --quiet --recursive --severity-level medium coca_cli 2>/dev/null  # its log, not what it finds
 
 audit: .venv/.dev  ## known weaknesses of the packages that are installed (needs the network)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
