@@ -1,4 +1,4 @@
-"""JSON of strangers: what Python's parser lets through and no other program can use is refused as damage."""
+"""JSON of strangers: what Python's parser lets through and no other program can use is refused or mended."""
 
 from __future__ import annotations
 
@@ -14,31 +14,24 @@ def parse_json(text: str | bytes, *, halves: bool = False) -> Any:
 
     Args:
         text: The whole of it; bytes are UTF-8.
-        halves: Let halves of characters through: names of files that are not UTF-8 are kept so in coca's own files.
+        halves: Keep halves of characters: names of files that are not UTF-8 are kept so in coca's own files. Without it
+            each becomes a question mark: `\ud83e` alone, as a program writes it that cut a text inside of an emoji,
+            could neither be written nor made into tokens.
 
     Raises:
-        ValueError: It is none, is nested too deep, or holds half of a character (`\ud83e` alone, as a program writes it
-            that cut a text inside of an emoji), which cannot be written as UTF-8.
+        ValueError: It is none, or nested too deep.
     """
     text = text.decode() if isinstance(text, bytes) else text
     try:
         found = json.loads(text)
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
-    if not halves and _HALVES.search(text) and (half := _half_in(found)):
-        raise ValueError(f"the text {half[:60]!r} holds half of a character; it was cut inside of one")
-    return found
+        raise ValueError("it is nested too deep, beyond the recursion that is allowed") from None
+    return found if halves or not _HALVES.search(text) else _mended(found)
 
 
-def _half_in(value: Any) -> str:
-    """The first text that cannot be written; "" where there is none."""
+def _mended(value: Any) -> Any:
     if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return value
-    elif isinstance(value, dict):
-        return next(filter(None, map(_half_in, (*value, *value.values()))), "")
-    elif isinstance(value, list):
-        return next(filter(None, map(_half_in, value)), "")
-    return ""
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    return list(map(_mended, value)) if isinstance(value, list) else value

@@ -120,7 +120,7 @@ def _names_of(examples: Sequence[Example]) -> dict[str, str]:
 
 
 def _read_json(path: Path) -> Iterable[Any]:
-    content = parse_json(path.read_text(encoding="utf-8-sig"))
+    content = parse_json(path.read_text(encoding="utf-8-sig"), halves=True)
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         raise ValueError('it has "images" and "annotations": that is a set\'s own captions file')
     if not isinstance(content, list):
@@ -130,7 +130,7 @@ def _read_json(path: Path) -> Iterable[Any]:
 
 def _read_lines(path: Path) -> Iterator[Any]:
     with path.open(encoding="utf-8-sig") as file:
-        yield from (parse_json(line) for line in file if line.strip())
+        yield from (parse_json(line, halves=True) for line in file if line.strip())
 
 
 def _read_csv(path: Path) -> Iterator[Any]:

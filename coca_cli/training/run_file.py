@@ -70,7 +70,7 @@ class RunFile:
 def read_run_file(folder: Path) -> dict[str, Any]:
     """What a run folder's file says; {} where there is none, or a damaged one."""
     try:
-        found = parse_json((folder / RUN_FILE).read_text(encoding="utf-8"))
+        found = parse_json((folder / RUN_FILE).read_text(encoding="utf-8"), halves=True)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -111,6 +111,6 @@ def shards() -> list[Shard]:
         ("JSON with numbers for captions", _with_json(b'{"captions": [1, 2]}'), NAMED),
         ("JSON with an object for captions", _with_json(b'{"captions": {"a": "b"}}'), NAMED),
         ("JSON with a byte order mark", _with_json(b'\xef\xbb\xbf{"caption": "a dog"}'), 3),
-        ("JSON with half a character", _with_json(b'{"caption": "a dog \\ud83e"}'), NAMED),
+        ("JSON with half a character", _with_json(b'{"caption": "a dog \\ud83e"}'), 3),
     ]
     return [Shard(*one) for one in made]

@@ -125,12 +125,17 @@ def test_it_says_what_is_wrong(name: str, text: str, words: str, tmp_path: Path,
     assert words in outcome(lambda: count(made, tmp_path, tokenizer)).message
 
 
-@pytest.mark.parametrize("text", ["a dog \\ud83e", "\\uDC00 a dog", '{"deep": ["\\ud83e"]}'])
-def test_half_a_character_is_told(text: str) -> None:
-    text = text if text.startswith("{") else f'["{text}"]'
-    with pytest.raises(ValueError, match="holds half of a character"):
-        parse_json(text)
-    parse_json(text, halves=True)
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ('["a dog \\ud83e"]', ["a dog ?"]),
+        ('["\\uDC00 a dog"]', ["? a dog"]),
+        ('{"deep": ["\\ud83e", 3, null], "\\ud83e": {}}', {"deep": ["?", 3, None], "?": {}}),
+    ],
+)
+def test_half_a_character_becomes_a_question_mark(text: str, mended: object) -> None:
+    assert parse_json(text) == mended
+    assert parse_json(text, halves=True) == json.loads(text)
 
 
 @pytest.mark.parametrize("text", ['["\\ud83e\\udd9d"]', '["\\\\ud83e"]', '["🦝"]', "[1]"])
