@@ -159,7 +159,7 @@ def look(folder: Path) -> None:
     for run_file in (folder / "results/runs").glob("*.json"):
         json.loads(run_file.read_text())
     for weights in folder.rglob("*.safetensors"):
-        if not weights.name.startswith("."):
+        if not any(part.startswith(".") for part in weights.relative_to(folder).parts):
             load_file(weights)
     report = folder / "report.html"
     assert not report.exists() or report.read_text().rstrip().endswith("</html>")

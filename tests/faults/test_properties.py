@@ -28,7 +28,9 @@ from tests.model.small_models import BUILDS, small_coca
 from tests.model.test_decoding import NUMBERS, image_tokens
 from tests.model.uncached import Uncached
 
-quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(
+    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 written = st.text(min_size=1, max_size=40)
 
 
@@ -129,7 +131,7 @@ def test_an_answer_scores_alike_whatever_the_order_of_people(said: str, answers:
     assert vqa_accuracy(said, answers[::-1]) == pytest.approx(found)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@quick
 @given(
     st.sampled_from(sorted(BUILDS)),
     st.integers(1, 6),
