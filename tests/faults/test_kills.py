@@ -180,6 +180,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_command_that_is_killed_loses_nothing(name: str, model: Path, pictures: Path, tmp_path: Path) -> None:
     command, chance = COMMANDS[name], random.Random(name)
     undisturbed = prepare(name, tmp_path / "undisturbed", model, pictures)
+    run(["--version"], tmp_path / "version")  # the first command waits for the server's imports
     whole = run(command.words(undisturbed), tmp_path / "whole")
     assert whole.code == 0, whole.err
     disturbed = prepare(name, tmp_path / "disturbed", model, pictures)
