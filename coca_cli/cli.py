@@ -33,6 +33,7 @@ from coca_cli.commands import (
 )
 from coca_cli.errors import CocaError
 from coca_cli.printable import printable
+from coca_cli.redaction import without_secrets
 from coca_cli.refusals import explain_refusal
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -153,5 +154,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _end(message: str) -> None:
-    print(f"coca: {printable(message)}", file=sys.stderr)
+    print(f"coca: {printable(without_secrets(message))}", file=sys.stderr)
     sys.exit(1)

@@ -13,6 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from coca_cli.printable import printable
+from coca_cli.redaction import without_secrets
 
 T = TypeVar("T")
 
@@ -61,11 +62,13 @@ class Reporter:
     def notice(self, text: str) -> None:
         """One line that is good to know."""
         if not self.quiet:
-            self._console.print(printable(text), style="dim", markup=False, soft_wrap=True)
+            self._console.print(printable(without_secrets(text)), style="dim", markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """One line that the user should not miss; printed even when quiet."""
-        self._console.print(f"warning: {printable(text)}", style="yellow", markup=False, soft_wrap=True)
+        self._console.print(
+            f"warning: {printable(without_secrets(text))}", style="yellow", markup=False, soft_wrap=True
+        )
 
     def track(
         self, items: Iterable[T], *, total: int | None, label: str, size: Callable[[T], int] = lambda _: 1

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from coca_cli.cli import main
+from coca_cli.progress import Reporter
 from coca_cli.redaction import HIDDEN, all_without_secrets, typed_command, without_secrets
 
 
@@ -50,3 +52,14 @@ def test_all_texts_of_settings_are_looked_at() -> None:
 def test_the_command_can_be_typed_again_but_for_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["coca", "pretrain", "--data", "https://a:b@h/x y.tar"])
     assert typed_command() == f"coca pretrain --data 'https://{HIDDEN}@h/x y.tar'"
+
+
+def test_neither_notices_nor_errors_show_them(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = Reporter()
+    reporter.notice("data: https://a:pa55@h/x.tar")
+    reporter.warn("left out: https://a:pa55@h/x.tar")
+    with pytest.raises(SystemExit):
+        main(["data", "check", "https://a:pa55@h/x.tar"])
+    told = capsys.readouterr().err
+    assert "pa55" not in told
+    assert told.count(f"https://{HIDDEN}@h/x.tar") == 3
