@@ -7,7 +7,6 @@ import os
 import pickle
 import shutil
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from coca_cli.model.checkpoint import load
 from coca_cli.model.open_clip_package import part
 from coca_cli.printable import printable
 from coca_cli.training.checkpoints import latest_checkpoint
+from tests.browser import loaded_in_browser
 from tests.commands.running import run
 from tests.commands.squares import save_model, save_pictures
 from tests.faults.checkpoints import MARK, Bomb
@@ -164,18 +164,9 @@ def test_a_report_shows_hostile_texts_as_texts(tmp_path: Path) -> None:
 
 
 def test_a_browser_runs_nothing_of_them(tmp_path: Path) -> None:
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no Chromium here")
     page = hostile_results(tmp_path)
     title = page.read_text().split("<title>")[1].split("</title>")[0]
-    shown = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom", str(page)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=True,
-    ).stdout
+    shown = loaded_in_browser(page, tmp_path / "user")
     assert f"<title>{title}</title>" in shown
 
 
