@@ -36,6 +36,7 @@ SAME: dict[str, tuple[object, ...]] = {
     "--draw": ("--draw", "{work}/drawn.png"),
     "--format": ("--format", "json"),
     "--quiet": ("--quiet",),
+    "--verbose": (),  # what is logged is logged by the whole process
     "--java": (),  # not every machine has one of its own
 }
 """Options that cannot move a number, and words that change each."""
@@ -57,15 +58,20 @@ class Asked(NamedTuple):
         moving: Options of its own that can move a number, and words that change each.
         same: Options of its own that cannot.
         clips: Options that count where clips are read, and not for pictures.
+        beside: Options that count beside others alone, and those others.
+        in_place_of: Options that stand in the place of another one of `words`.
     """
 
     words: tuple[object, ...]
     moving: dict[str, tuple[object, ...]]
     same: dict[str, tuple[object, ...]] = {}  # noqa: RUF012 - a named tuple never changes it
     clips: tuple[str, ...] = ()
+    beside: dict[str, tuple[object, ...]] = {}  # noqa: RUF012
+    in_place_of: dict[str, str] = {}  # noqa: RUF012
 
 
 FRAMES = ("--frames", "--sampling", "--frame-mean")
+UNFROZEN = ("--no-frozen", "--output", "{work}/another-output")
 SEEDED = {"--seed": ("--seed", 3)}
 COMMANDS = {
     ("eval", "zeroshot"): Asked(
@@ -101,13 +107,14 @@ COMMANDS = {
             "--length-penalty": ("--length-penalty", 0.5),
             "--min-length": ("--min-length", 2),
             "--max-length": ("--max-length", 6),
-            "--temperature": ("--decoding", "sample", "--temperature", 0.5),
-            "--top-k": ("--decoding", "sample", "--top-k", 3),
-            "--top-p": ("--decoding", "sample", "--top-p", 0.5),
+            "--temperature": ("--temperature", 0.5),
+            "--top-k": ("--top-k", 3),
+            "--top-p": ("--top-p", 0.5),
             "--repetition-penalty": ("--repetition-penalty", 1.2),
             "--prefix": ("--prefix", "a"),
         },
         clips=("--frames", "--sampling"),
+        beside=dict.fromkeys(("--temperature", "--top-k", "--top-p"), ("--decoding", "sample")),
     ),
     ("eval", "understanding"): Asked(
         ("-m", "{answerer}", "-d", "questions:{asked}", "--limit", 12),
@@ -118,6 +125,54 @@ COMMANDS = {
             "--shuffle-pictures": ("--shuffle-pictures",),
         },
         {"--question-types": ("--question-types",)},
+    ),
+    ("eval", "classification"): Asked(
+        ("-m", "{classifier}", "-d", "folder:{pictures}"),
+        {**SEEDED, "--split": ("--split", "train")},
+        {"--backbone": ("--backbone", "{work}/moved")},
+        ("--views", "--span", "--crops"),
+    ),
+    ("probe",): Asked(
+        (
+            *("-m", "{model}", "-d", "folder:{pictures}", "--steps", 4, "--head-batch-size", 8),
+            *("--learning-rates", "1e-3", "--weight-decays", "0"),
+        ),
+        {
+            **SEEDED,
+            "--split": ("--split", "valid"),
+            "--train-split": ("--train-split", "valid"),
+            "--val-split": ("--val-split", "valid"),
+            "--val-part": ("--val-part", 0.2),
+            "--frozen": UNFROZEN,
+            "--encoder-learning-rate": ("--encoder-learning-rate", 1e-3),
+            "--head": ("--head", "linear"),
+            "--features": ("--features", "mean"),
+            "--learning-rates": ("--learning-rates", "1e-3,2e-3"),
+            "--weight-decays": ("--weight-decays", "0,0.01"),
+            "--steps": ("--steps", 5),
+            "--epochs": ("--epochs", 1),
+            "--head-batch-size": ("--head-batch-size", 16),
+            "--warmup": ("--warmup", 0.5),
+            "--decay": ("--decay", "linear"),
+            "--optimizer": ("--optimizer", "adamw"),
+            "--clip": ("--clip", 0.5),
+            "--ema": ("--ema", 0.9),
+            "--label-smoothing": ("--label-smoothing", 0.2),
+            "--min-crop": ("--min-crop", 0.5),
+            "--flip": ("--flip",),
+            "--turn": ("--turn",),
+            "--rand-augment": ("--rand-augment", "2,15"),
+            "--shots": ("--shots", 2),
+            "--draws": ("--draws", 2),
+            "--limit": ("--limit", 60),
+        },
+        clips=("--frames", "--sampling", "--times"),
+        beside={
+            "--encoder-learning-rate": UNFROZEN,
+            "--features": ("--head", "linear"),
+            "--draws": ("--shots", 2),
+        },
+        in_place_of={"--epochs": "--steps"},
     ),
 }
 
@@ -133,6 +188,10 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = ("--steps", 4, "--batch-size", 8, "--precision", "fp32")
     words = ("-m", folder / "untaught", "-d", f"questions:{folder}/asked/asked.jsonl", *settings)
     assert run("finetune", "vqa", *words, "-o", folder / "answerer") == 0
+    shutil.copytree(folder / "pictures/test", folder / "pictures/valid")
+    words = ("-m", folder / "model", "-d", f"folder:{folder}/pictures", "--steps", 4, "--precision", "fp32")
+    assert run("probe", *words, "-o", folder / "classifier", "--results", folder / "results") == 0
+    shutil.copytree(folder / "model", folder / "moved")
     (folder / "names.txt").write_text("azure\nemerald\nscarlet\n")
     (folder / "templates.txt").write_text("a drawing of a {c}.\n")
     return folder
@@ -143,7 +202,7 @@ def identities(work: Path, command: tuple[str, ...], words: tuple[object, ...]) 
     store = work / "results"
     shutil.rmtree(store, ignore_errors=True)
     shutil.rmtree(work / "another-output", ignore_errors=True)
-    places = {name: work / name for name in ("model", "writer", "pictures", "answerer")}
+    places = {name: work / name for name in ("model", "writer", "pictures", "answerer", "classifier")}
     filled = [str(word).format(work=work, asked=work / "asked/asked.jsonl", **places) for word in words]
     assert run(*command, *filled, "--results", store) == 0, filled
     rows = [json.loads(line) for line in (store / "results.jsonl").read_text().splitlines()]
@@ -161,10 +220,17 @@ def options(command: tuple[str, ...]) -> list[str]:
 @pytest.mark.parametrize("command", list(COMMANDS), ids=" ".join)
 def test_rows_differ_exactly_where_a_setting_can_move_the_number(command: tuple[str, ...], work: Path) -> None:
     asked = COMMANDS[command]
-    precision = ("--precision", "fp32")
     moving, same = MOVING | asked.moving, {**SAME, "--seed": (), **asked.same}
-    base = identities(work, command, (*asked.words, *precision))
-    assert identities(work, command, (*asked.words, *precision)) == base
+
+    def found(*words: object, instead_of: str = "") -> set[tuple[object, ...]]:
+        first = list(asked.words)
+        if instead_of:
+            place = first.index(instead_of)
+            del first[place : place + 2]
+        return identities(work, command, (*first, "--precision", "fp32", *words))
+
+    plain = found()
+    assert found() == plain
     for option in options(command):
         if option in GIVEN_BY_THE_TEST or option in asked.clips:
             continue
@@ -172,11 +238,13 @@ def test_rows_differ_exactly_where_a_setting_can_move_the_number(command: tuple[
         words = moving.get(option) if option in moving else same[option]
         if not words:
             continue
-        found = identities(work, command, (*asked.words, *precision, *words))
+        others = asked.beside.get(option, ())
+        base = found(*others) if others else plain
+        changed = found(*others, *words, instead_of=asked.in_place_of.get(option, ""))
         if option in moving:
-            assert not found & base, option
+            assert not changed & base, option
         else:
-            assert found == base, option
+            assert changed == base, option
 
 
 def test_the_same_command_gives_the_same_numbers(work: Path, tmp_path: Path) -> None:
