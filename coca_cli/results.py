@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from coca_cli import __version__
 from coca_cli.errors import CocaError
 from coca_cli.json_text import parse_json
+from coca_cli.version import __version__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import typer.main
 
-from coca_cli.commands import eval, eval_classification, eval_understanding, probe
+from coca_cli.commands.task_commands import build_commands
 from coca_cli.errors import CocaError, MissingFile
 from coca_cli.options import (
     DEFAULT_CACHE,
@@ -39,16 +38,6 @@ from coca_cli.options import (
 if TYPE_CHECKING:
     from coca_cli.suites.candidates import Candidate
     from coca_cli.suites.suite_files import Suite
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "zeroshot": eval.zeroshot,
-    "retrieval": eval.retrieval,
-    "caption": eval.caption,
-    "probe": probe.probe,
-    "classification": eval_classification.classification,
-    "understanding": eval_understanding.understanding,
-}
-"""What each task of a suite is called on the command line: their defaults and checks are the suites'."""
 
 SuiteArgument = Annotated[
     str,
@@ -130,7 +119,7 @@ def run(
     given: dict[str, Any] = {name: value for name, value in typed.items() if source_of(ctx, name) == "COMMANDLINE"}
     of_the_run = {"data_root": data_root, "device": device, "cache_dir": cache_dir, "cache": cache}
     strict = {"strict": True} if complete else {}
-    benchmarks = read_benchmarks(choose_entries(found, only), _commands(), given | strict, of_the_run)
+    benchmarks = read_benchmarks(choose_entries(found, only), build_commands(), given | strict, of_the_run)
     store = Store(results)
     items = make_plan(benchmarks, _candidates(found, suite_models), store, again=again)
     if complete and not plan_only:
@@ -170,15 +159,6 @@ def show(suite: SuiteArgument) -> None:
     from coca_cli.suites.suite_files import suite_text
 
     print(suite_text(suite), end="")
-
-
-def _commands() -> dict[str, Any]:
-    """The tasks' commands as typer builds them."""
-    app = typer.Typer()
-    for name, function in COMMANDS.items():
-        app.command(name)(function)
-    built: Any = typer.main.get_command(app)
-    return dict(built.commands)
 
 
 def _candidates(suite: Suite, given: Sequence[str] | None) -> list[Candidate]:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from coca_cli import __version__
 from coca_cli.datasets.example import Dataset
 from coca_cli.details import Details
 from coca_cli.model.placement import Origin
@@ -16,6 +15,7 @@ from coca_cli.redaction import typed_command
 from coca_cli.results import Result, Run, installed_versions, settings_hash, utc_now
 from coca_cli.store import Store
 from coca_cli.tasks.intervals import Estimate
+from coca_cli.version import __version__
 
 Score = Estimate | float
 

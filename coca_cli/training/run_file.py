@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from coca_cli import __version__
 from coca_cli.files import written_whole
 from coca_cli.json_text import parse_json
 from coca_cli.redaction import typed_command
 from coca_cli.training.failed_writes import writing
+from coca_cli.version import __version__
 
 RUN_FILE = "run.json"
 MOST_NAMES = 1000
