@@ -21,6 +21,7 @@ from coca_cli.datasets.shards import (
     split_name,
 )
 from coca_cli.errors import BadExample, MissingFile
+from coca_cli.extras import needs
 
 STARTS = ("pipe:", "http://", "https://")
 DRAINED = 1 << 26  # bytes read on after a damaged place, to learn whether the command fails as well
@@ -118,7 +119,8 @@ def _as_tar(file: Any) -> tarfile.TarFile:
 @contextmanager
 def _opened(stream: str) -> Iterator[Any]:
     """The bytes of a stream, from webdataset's opener; at the end it is known whether they came whole."""
-    from webdataset.gopen import gopen
+    with needs("train", "reading streams"):
+        from webdataset.gopen import gopen
 
     try:
         pipe = gopen(stream)

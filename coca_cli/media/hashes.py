@@ -12,12 +12,15 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from coca_cli.extras import needs
 from coca_cli.media.images import ImageSettings, fit_image
+
+with needs("train", "looking for near-duplicates"):
+    import imagehash
 
 THUMBNAIL = 64
 """Side of the square grey thumbnail: all that is compared of a picture is made from it."""

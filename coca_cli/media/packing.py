@@ -18,18 +18,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
-from webdataset.writer import TarWriter
 
 from coca_cli.datasets.entries import text_of_labels
 from coca_cli.datasets.example import Example, Pixels
 from coca_cli.datasets.sources import Source, find_source
 from coca_cli.datasets.wds import CLASS_NAMES_FILE, TEMPLATES_FILE
 from coca_cli.errors import BadExample, CocaError
+from coca_cli.extras import needs
 from coca_cli.files import make_folder, written_whole
 from coca_cli.json_text import parse_json
 from coca_cli.media.batches import Skipped, decoded, default_workers
 from coca_cli.media.images import read_image
 from coca_cli.progress import Reporter
+
+with needs("train", "packing shards"):
+    from webdataset.writer import TarWriter
 
 SIZES_FILE = "sizes.json"  # read by open_clip
 INDEX_FILE = "index.json"  # read by wids

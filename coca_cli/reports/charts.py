@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from coca_cli.errors import CocaError
+from coca_cli.extras import needs
 from coca_cli.files import written_whole
+
+with needs("report", "drawing charts"):
+    import matplotlib
+    from matplotlib.figure import Figure
 
 INK = "#010203"
 """Text and axes; on the page it becomes the colour of the text around it."""

@@ -10,14 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
-from coca_cli import __version__
 from coca_cli.details import RunDetails
+from coca_cli.extras import needs
 from coca_cli.reports.charts import Chart, to_svg
 from coca_cli.reports.confusions import Confusions, find_confusions
 from coca_cli.reports.paper_tables import MINUS, paper_sheet, paper_tables
@@ -34,6 +31,12 @@ from coca_cli.reports.sheets import Cell, Sheet
 from coca_cli.reports.tables import FOOTNOTE, SKIPPED_NOTE, task_sheets
 from coca_cli.results import Result
 from coca_cli.store import RunFile, Store, write_atomically
+from coca_cli.version import __version__
+
+with needs("report", "writing the page"):
+    import matplotlib
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
 
 OVERLAY_SIDE = 160
 """Pixels of a picture with attention over it."""

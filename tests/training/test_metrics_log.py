@@ -175,7 +175,7 @@ def test_a_package_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: LogChoice, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    message = rf"--log {extra} needs the package {extra}: pip install 'coca-cli\[{extra}\]'"
+    message = rf"--log {extra} needs the package {extra}; install it: pip install 'coca-cli\[{extra}\]'"
     write(tmp_path, range(1, 4))
     with pytest.raises(MissingExtra, match=message):
         MetricsLog(tmp_path, 0, [extra], {}, ID)
