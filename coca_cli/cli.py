@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import sys
+import traceback
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import typer
+import typer.main
 from typer.core import TyperCommand
 
-from coca_cli import __version__
 from coca_cli.commands import (
     ablate,
     caption,
     data,
     dedup,
     demo,
+    doctor,
     embed,
     eval,
     eval_classification,
@@ -32,15 +36,68 @@ from coca_cli.commands import (
     suite,
 )
 from coca_cli.errors import CocaError
+from coca_cli.options import OFFERS
 from coca_cli.printable import printable
 from coca_cli.redaction import without_secrets
 from coca_cli.refusals import explain_refusal
+from coca_cli.version import __version__
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
+LOG = logging.getLogger("coca_cli")
+
+
+def _offer_models(incomplete: str) -> list[str]:
+    from coca_cli.completion import offer_models
+
+    return offer_models(incomplete)
+
+
+def _offer_datasets(incomplete: str) -> list[str]:
+    from coca_cli.completion import offer_datasets
+
+    return offer_datasets(incomplete)
+
+
+OFFERS.update(model=_offer_models, dataset=_offer_datasets)
+
+
+def _be_verbose(wanted: bool) -> None:
+    if wanted:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
+        LOG.setLevel(logging.DEBUG)
+
+
+@cache
+def _verbose_option() -> Any:
+    """An option that every command has, made as typer makes options of a function's parameters."""
+
+    def command(
+        verbose: Annotated[
+            bool,
+            typer.Option(
+                "--verbose",
+                "-v",
+                callback=_be_verbose,
+                expose_value=False,
+                help="Also what libraries log, and where a refusal comes from.",
+            ),
+        ] = False,
+    ) -> None: ...
+
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    built: Any = typer.main.get_command(app)
+    return built.params[0]
+
+
 class _Command(TyperCommand):
-    """A command whose numbers are numbers: the ranges of options let infinity and NaN through."""
+    """A command with --verbose, whose numbers are numbers: the ranges of options let infinity and NaN through."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.params.append(_verbose_option())
 
     def invoke(self, ctx: Any) -> Any:
         """Run it."""
@@ -74,6 +131,7 @@ suite_app = _App(help="Many benchmarks and models in one run that goes on after 
 models_app = _App(help="Presets and checkpoints: list, look at, convert, mix.", no_args_is_help=True)
 
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.command("pretrain", no_args_is_help=True)(pretrain.pretrain)
 app.add_typer(finetune_app, name="finetune")
 finetune_app.command("classification", no_args_is_help=True)(finetune_classifier.classifier)
@@ -115,14 +173,24 @@ models_app.command("interpolate", no_args_is_help=True)(models.interpolate)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"coca {__version__}")
+        import torch
+
+        from coca_cli.model.placement import choose_device
+
+        typer.echo(f"coca {__version__}, torch {torch.__version__}, device {choose_device('auto').type}")
         raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print versions and the device.",
+        ),
     ] = False,
 ) -> None:
     pass
@@ -154,5 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _end(message: str) -> None:
+    if LOG.isEnabledFor(logging.DEBUG):
+        traceback.print_exc()
     print(f"coca: {printable(without_secrets(message))}", file=sys.stderr)
     sys.exit(1)

@@ -5,6 +5,7 @@ A command writes `model: ModelOption = DEFAULT_MODEL`; the law of one option che
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -138,6 +139,14 @@ DEFAULT_DATA_ROOT = Path("data")
 DEFAULT_RESULTS = Path("results")
 DEFAULT_CACHE = Path("~/.cache/coca")
 
+OFFERS: dict[str, Callable[[str], list[str]]] = {}
+"""What the shell offers after an option, from what was typed; filled by the app, which may know what there is."""
+
+
+def _offer(option: str) -> Callable[[str], list[str]]:
+    return lambda incomplete: OFFERS[option](incomplete) if option in OFFERS else []
+
+
 ModelOption = Annotated[
     str,
     typer.Option(
@@ -146,6 +155,7 @@ ModelOption = Annotated[
         metavar="NAME|DIR",
         help="A folder that coca wrote, open_clip's name (coca_ViT-L-14), or hf-hub:OWNER/NAME (or NAME@REVISION).",
         rich_help_panel=SOURCE_PANEL,
+        autocompletion=_offer("model"),
     ),
 ]
 PretrainedOption = Annotated[
@@ -172,6 +182,7 @@ DatasetOption = Annotated[
         metavar="NAME",
         help="A dataset's name (see coca data list), or folder:PATH, or wds:PATH.",
         rich_help_panel=SOURCE_PANEL,
+        autocompletion=_offer("dataset"),
     ),
 ]
 DataRootOption = Annotated[

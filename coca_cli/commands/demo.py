@@ -22,6 +22,10 @@ def demo(
 ) -> None:
     """Train a small CoCa on built-in pictures, evaluate it, write a report; minutes on 2 CPU cores."""
     from coca_cli.datasets import find_dataset
+    from coca_cli.extras import check_extra
+
+    for extra in ("captions", "report"):
+        check_extra(extra, "the tour", install="all")
     from coca_cli.model.checkpoint import load
     from coca_cli.model.placement import place
     from coca_cli.model.understanding_folder import load_understanding

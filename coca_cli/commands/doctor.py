@@ -1,0 +1,44 @@
+"""`coca doctor`: whether this machine and this installation are ready."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from coca_cli.options import (
+    DEFAULT_CACHE,
+    DEFAULT_DATA_ROOT,
+    DEFAULT_RESULTS,
+    RUN_PANEL,
+    CacheDirOption,
+    DataRootOption,
+    ResultsOption,
+)
+
+
+def doctor(
+    data_root: DataRootOption = DEFAULT_DATA_ROOT,
+    cache_dir: CacheDirOption = DEFAULT_CACHE,
+    results: ResultsOption = DEFAULT_RESULTS,
+    network: Annotated[
+        bool,
+        typer.Option("--network/--no-network", help="Ask the hub whether it answers.", rich_help_panel=RUN_PANEL),
+    ] = True,
+) -> None:
+    """Look at versions, device, extras, Java, hub, folders and data, and say what is in the way.
+
+    Ends with 1 where something is. Example: coca doctor --data-root /data
+    """
+    from rich.console import Console
+
+    from coca_cli.doctor import examine
+    from coca_cli.reports.findings import render_finding
+
+    console = Console(highlight=False)
+    problems = 0
+    for finding in examine(data_root, cache_dir, results, network=network):
+        problems += finding.state == "problem"
+        console.print(render_finding(finding.state, finding.subject, finding.text, console.width))
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,35 @@
+"""What the shell offers after --model and --dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coca_cli.datasets import DATASETS
+from coca_cli.datasets.example import Dataset
+from coca_cli.model.open_clip_package import model_names
+
+
+def offer_models(incomplete: str) -> list[str]:
+    """open_clip's names of CoCa models, and folders.
+
+    Args:
+        incomplete: What was typed so far.
+    """
+    start = Path(incomplete).expanduser()
+    above = start if incomplete.endswith("/") else start.parent
+    try:
+        folders = [f"{folder}/" for folder in sorted(above.iterdir()) if folder.is_dir()]
+    except OSError:
+        folders = []
+    names = [name for name in model_names() if "coca" in name.lower()]
+    return [word for word in (*names, *folders) if word.startswith(incomplete)]
+
+
+def offer_datasets(incomplete: str) -> list[str]:
+    """Datasets by name, and the words that stand before a path.
+
+    Args:
+        incomplete: What was typed so far.
+    """
+    words = [entry.name if isinstance(entry, Dataset) else f"{entry.name}:" for entry in DATASETS.entries()]
+    return [word for word in words if word.startswith(incomplete)]
