@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow check audit format bench clean
+.PHONY: help demo test test-slow check audit docs dist format bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,13 @@ audit: .venv/.dev  ## known weaknesses of the packages that are installed (needs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/pip-audit --local --skip-editable
 
+docs: .venv/.docs  ## the documentation as pages, into build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+dist: .venv/bin/python  ## wheel and sdist, into dist/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	rm -rf dist && $(BIN)/python -m build --outdir dist .
+
 format: .venv/.dev  ## let ruff tidy the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -41,7 +48,7 @@ clean:  ## remove the environment and caches
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
 	touch $@
 
 .venv/.tested: pyproject.toml | .venv/bin/python
@@ -50,6 +57,10 @@ clean:  ## remove the environment and caches
 
 .venv/peers: | .venv/.tested
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $@ 'numpy<2.4' transformers==4.49.0 || { rm -rf $@; exit 1; }
+
+.venv/.docs: pyproject.toml | .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
 
 .venv/.dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
