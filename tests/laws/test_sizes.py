@@ -13,7 +13,6 @@ FILE_LINES, FUNCTION_LINES, BLOCK_LINES = 400, 60, 10
 HANDED_ON = re.compile(r"(\w+)=\1( or \(\))?,")
 """An option that goes on under its own name: a list of them says nothing that the command's signature does not."""
 LONGER = {
-    "commands/demo.py demo": "the tour, step after step",
     "model/open_clip_config.py open_clip_config": "one table, field by field",
     "model/open_clip_config.py describe_for_open_clip": "the same table the other way round",
 }
