@@ -136,12 +136,18 @@ app.command("demo", rich_help_panel=BEGIN)(demo.demo)
 app.command("doctor", rich_help_panel=BEGIN)(doctor.doctor)
 app.command("pretrain", rich_help_panel=TRAIN, no_args_is_help=True)(pretrain.pretrain)
 app.add_typer(finetune_app, name="finetune", rich_help_panel=TRAIN)
-finetune_app.command("classification", no_args_is_help=True)(finetune_classifier.classifier)
-finetune_app.command("video", no_args_is_help=True)(finetune_classifier.classifier)
 finetune_app.command("caption", no_args_is_help=True)(finetune.caption)
-finetune_app.command("vqa", no_args_is_help=True)(finetune_understanding.understanding)
-finetune_app.command("snli-ve", no_args_is_help=True)(finetune_understanding.understanding)
-finetune_app.command("nlvr2", no_args_is_help=True)(finetune_understanding.understanding)
+for _task, _function, _data in (
+    ("classification", finetune_classifier.classifier, "imagenet"),
+    ("video", finetune_classifier.classifier, "kinetics-400"),
+    ("vqa", finetune_understanding.understanding, "vqav2"),
+    ("snli-ve", finetune_understanding.understanding, "snli-ve"),
+    ("nlvr2", finetune_understanding.understanding, "nlvr2"),
+):
+    _example = (
+        f"Example: coca finetune {_task} -m runs/base -d {_data} --data-root /data --recipe paper -o runs/{_task}"
+    )
+    finetune_app.command(_task, no_args_is_help=True, epilog=_example)(_function)
 app.add_typer(eval_app, name="eval", rich_help_panel=MEASURE)
 eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)
 eval_app.command("retrieval", no_args_is_help=True)(eval.retrieval)

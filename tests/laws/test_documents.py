@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from tests.tasks.writer import save_writer
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PARSED_ELSEWHERE = {"console"}  # see test_readme.py
 SHOWN = {"text"}  # what a program prints, and trees of files
+RECIPES = ROOT / "coca_cli/recipes"
 EXAMPLE = ROOT / "docs/examples/oxford_pets.py"
 
 
@@ -161,18 +163,47 @@ def test_layouts_are_the_programs() -> None:
     assert f"```text\n{listed}```\n" in text, "run: python -m tests.laws.test_documents"
 
 
-def write_layouts() -> None:
+def recipes_text() -> str:
+    """All recipes, a chapter for each command."""
+    parts = []
+    for folder in sorted(RECIPES.iterdir()):
+        files = sorted(folder.glob("*.toml")) if folder.is_dir() else []
+        if files:
+            parts.append(f"## coca {folder.name.replace('-', ' ', 1)}\n")
+            parts += [f"`--recipe {file.stem}`:\n\n```toml\n{file.read_text(encoding='utf-8')}```\n" for file in files]
+    return "\n".join(parts)
+
+
+def test_recipes_are_the_programs() -> None:
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    assert text.partition("<!-- recipes -->\n")[2] == f"\n{recipes_text()}", "run: python -m tests.laws.test_documents"
+
+
+def test_expected_numbers_were_published() -> None:
+    known = set()
+    for file in (ROOT / "coca_cli/reports/published").glob("*.csv"):
+        with file.open(encoding="utf-8", newline="") as lines:
+            known |= {float(row["value"]) for row in csv.DictReader(lines)}
+    counted = 0
+    for document in DOCUMENTS:
+        for part in document.read_text(encoding="utf-8").split("\n## ")[1:]:
+            if part.startswith("Expected numbers"):
+                cells = [cell for line in part.splitlines() if line.startswith("|") for cell in line.split("|")[2:]]
+                found = [float(number) for cell in cells for number in re.findall(r"(?<![\w-])\d+\.\d+", cell)]
+                assert [number for number in found if number not in known] == [], document.name
+                counted += len(found)
+    assert counted > 100
+
+
+def write_generated() -> None:
+    """Write what the documents repeat of the program."""
     from coca_cli.datasets import DATASETS
 
-    path = ROOT / "docs/data-layouts.md"
-    listed = describe_datasets(DATASETS.entries())
-    text = re.sub(
-        r"(?<=<!-- layouts -->\n)```text\n.*?```\n",
-        lambda _: f"```text\n{listed}```\n",
-        path.read_text(),
-        flags=re.DOTALL,
-    )
-    path.write_text(text, encoding="utf-8")
+    listed = f"```text\n{describe_datasets(DATASETS.entries())}```\n"
+    for name, mark, text in (("data-layouts", "layouts", listed), ("recipes", "recipes", f"\n{recipes_text()}")):
+        path = ROOT / f"docs/{name}.md"
+        before = path.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")[0]
+        path.write_text(f"{before}<!-- {mark} -->\n{text}", encoding="utf-8")
 
 
 @pytest.fixture
@@ -208,4 +239,4 @@ def test_the_worked_example_is_a_dataset_like_any_other(pets: Path, tmp_path: Pa
 
 
 if __name__ == "__main__":
-    write_layouts()
+    write_generated()
