@@ -180,7 +180,7 @@ DatasetOption = Annotated[
         "--dataset",
         "-d",
         metavar="NAME",
-        help="A dataset's name (see coca data list), or folder:PATH, or wds:PATH.",
+        help="A dataset's name, or folder:PATH, wds:PATH, captions:FILE, python:FILE.py ... (see coca data list).",
         rich_help_panel=SOURCE_PANEL,
         autocompletion=_offer("dataset"),
     ),

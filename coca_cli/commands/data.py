@@ -21,12 +21,19 @@ from coca_cli.options import (
 )
 
 
-def list_datasets() -> None:
+def list_datasets(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Only these, as --dataset takes them; without any, all.")
+    ] = None,
+) -> None:
     """Names for --dataset: what each is, its splits, the files expected below the data root."""
-    from coca_cli.datasets import DATASETS
-    from coca_cli.datasets.listing import describe_datasets
+    from coca_cli.datasets import DATASETS, find_dataset
+    from coca_cli.datasets.listing import describe_dataset, describe_datasets
 
-    print(describe_datasets(DATASETS.entries()), end="")
+    if names:
+        print("\n\n".join(describe_dataset(find_dataset(name)) for name in names))
+    else:
+        print(describe_datasets(DATASETS.entries()), end="")
 
 
 def check(
@@ -62,7 +69,7 @@ def check(
     ]
     absent = [] if names else [check.dataset.name for check in checks if check.absent]
     shown = [check for check in checks if names or not check.absent]
-    Console(highlight=False).print(describe_checks(shown, absent))
+    Console(highlight=False).print(describe_checks(shown, absent), crop=False)  # paths stay whole
     if not shown or not all(check.sound for check in shown):
         raise typer.Exit(1)
 

@@ -15,8 +15,8 @@ def describe_datasets(entries: Sequence[Dataset | Scheme]) -> str:
     """
     datasets = [entry for entry in entries if isinstance(entry, Dataset)]
     schemes = [entry for entry in entries if isinstance(entry, Scheme)]
-    built_in = [_paragraph(d) for d in datasets if d.built_in]
-    on_disk = [_paragraph(d) for d in datasets if not d.built_in]
+    built_in = [describe_dataset(d) for d in datasets if d.built_in]
+    on_disk = [describe_dataset(d) for d in datasets if not d.built_in]
     yours = [f"{s.name}:{s.argument}  {s.description}\n{_indent(s.layout)}" for s in schemes]
     parts = [
         "Built in, nothing to fetch:",
@@ -29,7 +29,8 @@ def describe_datasets(entries: Sequence[Dataset | Scheme]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _paragraph(dataset: Dataset) -> str:
+def describe_dataset(dataset: Dataset) -> str:
+    """One dataset, without a line's end: name, task, splits, protocols, source, licence, and the files it expects."""
     task = f"{dataset.task} of clips" if dataset.media == "video" else dataset.task
     named = [protocol.name for protocol in dataset.protocols]
     ways = f", protocols {', '.join(named)}" if named else ""

@@ -22,10 +22,15 @@ def describe_checks(checks: Sequence[DatasetCheck], absent: Sequence[str]) -> Re
         absent: Names of the others.
     """
     parts: list[RenderableType] = [_table(checks)] if checks else []
-    parts += [Text(f"\n{line}") for check in checks for line in _advice(check)]
+    parts += [_whole(f"\n{line}") for check in checks for line in _advice(check)]
     if absent:
         parts.append(Text(f"\nNot there: {', '.join(absent)}. coca data list says which files they need."))
     return Group(*parts)
+
+
+def _whole(text: str) -> Text:
+    """Lines that the terminal may break and the program does not: they hold paths that are to be copied."""
+    return Text(text, no_wrap=True, overflow="ignore")
 
 
 def _table(checks: Sequence[DatasetCheck]) -> Table:

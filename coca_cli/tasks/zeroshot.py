@@ -86,8 +86,8 @@ def check_labels(examples: Iterable[Example], n_classes: int) -> None:
     for example in examples:
         if example.label is None or not 0 <= example.label < n_classes:
             raise CocaError(
-                f"example {example.id} has the class number {example.label}, but there are {n_classes} class "
-                "names; --classnames must name every class of the dataset, in its order"
+                f"example {example.id} has the class number {example.label}, but there are {n_classes} class names, "
+                "counted from 0; where --classnames is given it must name every class of the dataset, in its order"
             )
 
 

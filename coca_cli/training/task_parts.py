@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from coca_cli.datasets.example import Dataset
+from coca_cli.datasets.example import Dataset, Member
 from coca_cli.datasets.held_out import SplitNames
 from coca_cli.datasets.selection import Selection, select_labelled, select_prompts
+from coca_cli.errors import CocaError
 from coca_cli.tasks.zeroshot import check_labels
 
 
@@ -37,11 +38,23 @@ def select_parts(dataset: Dataset, root: Path, names: SplitNames, limit: int | N
         limit: The first so many of each.
 
     Raises:
-        CocaError: Data are missing, or have no classes.
+        CocaError: Data are missing, have no classes, or stand in two of the splits.
     """
     test, train = (select_labelled(dataset, root, name, limit) for name in (names.test, names.train))
     val = select_labelled(dataset, root, names.val, limit) if names.val else None
     parts = TaskParts(train, val, test, select_prompts(dataset, root, None, None).class_names)
     for part in filter(None, (train, val, test)):
         check_labels(part.examples, len(parts.class_names))
+    trained = _files(train)
+    for part in filter(None, (val, test)):
+        if shared := len(trained & _files(part)):
+            raise CocaError(
+                f"{shared:,} files of {dataset.name}'s split {part.split} belong to {train.split}, too, so that what "
+                "is scored would have been trained on: mend what says which split they are of"
+            )
     return parts
+
+
+def _files(part: Selection) -> set[str]:
+    """Where its examples lie; drawn ones lie nowhere."""
+    return {str(medium) for example in part.examples for medium in example.media if isinstance(medium, Path | Member)}

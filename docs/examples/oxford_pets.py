@@ -36,4 +36,4 @@ def prompts(root):
 
 SOURCE = "https://www.robots.ox.ac.uk/~vgg/data/pets"
 PETS = Dataset(name="oxford-pets", task="classification", splits=("test", "train"), layout=LAYOUT, read=read,
-               prompts=prompts, source=SOURCE, licence="CC BY-SA 4.0")  # fmt: skip
+               prompts=prompts, source=SOURCE, licence="CC BY-SA 4.0", version=1)  # fmt: skip

@@ -85,7 +85,7 @@ def test_the_size_of_batches_moves_nothing(size: int) -> None:
 
 @pytest.mark.parametrize("label", [3, -1, None])
 def test_a_label_without_a_class_is_refused(label: int | None) -> None:
-    message = f"example picture 1 has the class number {label}, but there are 3 class names; --classnames must name"
+    message = f"example picture 1 has the class number {label}, but there are 3 class names, counted from 0; where"
     with pytest.raises(CocaError, match=message):
         evaluate(classifier_of(3), embedded([0, label], 2))
 
