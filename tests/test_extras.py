@@ -60,12 +60,7 @@ def test_what_needs_none_works_and_what_needs_one_names_it(packages: Path, tmp_p
     fixed = ["-m", model, "--limit", 20, "--precision", "fp32", *kept]
     works: list[list[object]] = [
         ["eval", "zeroshot", "-d", "digits", *fixed],
-        ["eval", "retrieval", "-d", "scenes", *fixed, "--grid", tmp_path / "grid.png"],
-        ["probe", "-d", "digits", "--head", "knn", *fixed],
-        ["suite", "run", "smoke", "-m", model, "--only", "zeroshot digits", *kept],
         ["report", "--results", results, "--format", "csv"],
-        ["report", "--results", results, "--format", "markdown"],
-        ["models", "show", model],
         ["doctor", "--no-network", *kept],
     ]
     refused: list[tuple[list[object], str, str]] = [
@@ -97,6 +92,37 @@ def test_what_needs_none_works_and_what_needs_one_names_it(packages: Path, tmp_p
     for extra in ("captions", "train", "report"):
         assert re.search(rf"note +extras +{extra}: without ", doctor), doctor
     assert "pip install 'coca-cli[captions]'" in doctor
+
+
+@pytest.mark.slow
+def test_most_commands_need_none(packages: Path, tmp_path: Path) -> None:
+    model, results = save_writer(tmp_path / "model"), tmp_path / "results"
+    kept = ["--results", results, "--cache-dir", tmp_path / "cache"]
+    fixed = ["-m", model, "--limit", 20, "--precision", "fp32", *kept]
+    commands: list[list[object]] = [
+        ["eval", "retrieval", "-d", "scenes", *fixed, "--grid", tmp_path / "grid.png"],
+        ["probe", "-d", "digits", "--head", "knn", *fixed],
+        ["suite", "run", "smoke", "-m", model, "--only", "zeroshot digits", *kept],
+        ["report", "--results", results, "--format", "markdown"],
+        ["models", "show", model],
+        [
+            "pretrain",
+            "--data",
+            "digits",
+            "--arch",
+            "coca_tiny",
+            "--steps",
+            2,
+            "-o",
+            tmp_path / "run",
+            "--vocab-size",
+            40,
+        ],
+        ["embed", tmp_path / "grid.png", "-m", model, "-o", tmp_path / "mine.parquet"],
+        ["caption", tmp_path / "grid.png", "-m", model],
+    ]
+    for words, (code, _, err) in zip(commands, run_without(packages, commands, tmp_path), strict=True):
+        assert code == 0, (words, err)
 
 
 def test_the_extras_are_those_of_the_distribution() -> None:

@@ -74,6 +74,8 @@ def checked_prompts(prompts: Any, file: Path) -> Prompts:
     if not isinstance(prompts, tuple) or len(prompts) != 2:
         raise BadExample(f"{file}: prompts must give Prompts(class_names, templates), not {prompts!r:.60}")
     for name, words in zip(Prompts._fields, prompts, strict=True):
-        if isinstance(words, str) or not words or not all(isinstance(word, str) and word for word in words):
+        if not words:
+            raise BadExample(f"{file}: {name} holds nothing; it must be a tuple of texts")
+        if isinstance(words, str) or not all(isinstance(word, str) and word for word in words):
             raise BadExample(f"{file}: {name} must be a tuple of texts, such as ({words!r:.40},) with its comma")
     return Prompts(tuple(prompts[0]), check_templates(tuple(prompts[1]), file))

@@ -155,19 +155,22 @@ def hostile_results(tmp_path: Path) -> Path:
     return tmp_path / "report.html"
 
 
-def test_a_report_shows_hostile_texts_as_texts(tmp_path: Path) -> None:
-    page = hostile_results(tmp_path).read_text()
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile_results(tmp_path_factory.mktemp("hostile"))
+
+
+def test_a_report_shows_hostile_texts_as_texts(hostile_page: Path) -> None:
+    page = hostile_page.read_text()
     assert "it ran" in page
     assert "<script>document" not in page
     assert "<img src=x" not in page
     assert "<b>bold" not in page
 
 
-def test_a_browser_runs_nothing_of_them(tmp_path: Path) -> None:
-    page = hostile_results(tmp_path)
-    title = page.read_text().split("<title>")[1].split("</title>")[0]
-    shown = loaded_in_browser(page, tmp_path / "user")
-    assert f"<title>{title}</title>" in shown
+def test_a_browser_runs_nothing_of_them(hostile_page: Path, tmp_path: Path) -> None:
+    title = hostile_page.read_text().split("<title>")[1].split("</title>")[0]
+    assert f"<title>{title}</title>" in loaded_in_browser(hostile_page, tmp_path / "user")
 
 
 def written_below(folder: Path) -> bytes:

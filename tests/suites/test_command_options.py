@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coca_cli.commands.suite import _commands
+from coca_cli.commands.task_commands import build_commands
 from coca_cli.errors import CocaError, MissingFile, UnknownName
 from coca_cli.options import DecayChoice, FrameMean, HeadChoice, Precision
 from coca_cli.suites.command_options import Benchmark, read_benchmarks
@@ -21,7 +21,7 @@ OF_THE_RUN = {"data_root": Path("there"), "cache": True}
 
 @pytest.fixture(scope="module")
 def commands() -> dict[str, Any]:
-    return _commands()
+    return build_commands()
 
 
 def read(commands: dict[str, Any], task: str, options: dict[str, Any], **more: Any) -> Benchmark:
