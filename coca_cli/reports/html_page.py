@@ -27,6 +27,7 @@ from coca_cli.reports.report_charts import (
     with_folders,
 )
 from coca_cli.reports.run_scores import find_run
+from coca_cli.reports.settings_words import spell_settings
 from coca_cli.reports.sheets import Cell, Sheet
 from coca_cli.reports.tables import FOOTNOTE, SKIPPED_NOTE, task_sheets
 from coca_cli.results import Result
@@ -94,7 +95,7 @@ def build_page(
             for table in paper_tables(rows, runs)
             for sheet in [paper_sheet(table, against)]
         ],
-        "sheets": task_sheets(rows, wide=wide),
+        "sheets": task_sheets(spell_settings(rows, runs), wide=wide),
         "result_chart": result_chart(rows),
         "differences": differences,
         "recalls": recall_charts(store, runs, rows),

@@ -30,6 +30,7 @@ from coca_cli.reports.paper_tables import (
     paper_tables,
 )
 from coca_cli.reports.rich_sheets import to_rich_sheet
+from coca_cli.reports.settings_words import spell_settings
 from coca_cli.reports.sheets import Sheet, to_markdown_sheet
 from coca_cli.reports.tables import FOOTNOTE, SUFFIXES, render, to_csv, to_latex_document, write_text
 from coca_cli.results import Result, latest, select
@@ -115,6 +116,8 @@ def make_report(request: ReportRequest, format: str, *, to_file: bool = False) -
             folders=request.training,
         )
     if name is None:
+        if format not in ("csv", "json"):
+            rows = spell_settings(rows, Store(request.results).runs())
         return render(rows, format, wide=request.wide, to_file=to_file)
     if not _of_paper(name):
         found = _differences(request, rows, name)

@@ -215,7 +215,7 @@ def _down(lines: Sequence[Line], labels: Sequence[str]) -> Text:
 
 def _named(row: Result, label: str) -> str:
     value = str(getattr(row, label))
-    return value if label in ALWAYS else f"{label}={value}"
+    return value if label in ALWAYS or " " in value else f"{label}={value}"
 
 
 def render(rows: Sequence[Result], format: Format | str, *, wide: bool = False, to_file: bool = False) -> str:
