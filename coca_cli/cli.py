@@ -23,9 +23,11 @@ from coca_cli.commands import (
     demo,
     doctor,
     embed,
-    eval,
+    eval_caption,
     eval_classification,
+    eval_retrieval,
     eval_understanding,
+    eval_zeroshot,
     finetune,
     finetune_classifier,
     finetune_understanding,
@@ -149,9 +151,9 @@ for _task, _function, _data in (
     )
     finetune_app.command(_task, no_args_is_help=True, epilog=_example)(_function)
 app.add_typer(eval_app, name="eval", rich_help_panel=MEASURE)
-eval_app.command("zeroshot", no_args_is_help=True)(eval.zeroshot)
-eval_app.command("retrieval", no_args_is_help=True)(eval.retrieval)
-eval_app.command("caption", no_args_is_help=True)(eval.caption)
+eval_app.command("zeroshot", no_args_is_help=True)(eval_zeroshot.zeroshot)
+eval_app.command("retrieval", no_args_is_help=True)(eval_retrieval.retrieval)
+eval_app.command("caption", no_args_is_help=True)(eval_caption.caption)
 eval_app.command("classification", no_args_is_help=True)(eval_classification.classification)
 eval_app.command("understanding", no_args_is_help=True)(eval_understanding.understanding)
 app.command("probe", rich_help_panel=TRAIN, no_args_is_help=True)(probe.probe)

@@ -8,12 +8,19 @@ from typing import Any
 import typer
 import typer.main
 
-from coca_cli.commands import eval, eval_classification, eval_understanding, probe
+from coca_cli.commands import (
+    eval_caption,
+    eval_classification,
+    eval_retrieval,
+    eval_understanding,
+    eval_zeroshot,
+    probe,
+)
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "zeroshot": eval.zeroshot,
-    "retrieval": eval.retrieval,
-    "caption": eval.caption,
+    "zeroshot": eval_zeroshot.zeroshot,
+    "retrieval": eval_retrieval.retrieval,
+    "caption": eval_caption.caption,
     "probe": probe.probe,
     "classification": eval_classification.classification,
     "understanding": eval_understanding.understanding,
