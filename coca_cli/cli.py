@@ -108,7 +108,12 @@ class _Command(TyperCommand):
                 raise typer.BadParameter(f"{value} is no finite number", ctx, param_hint=f"--{name.replace('_', '-')}")
             if isinstance(value, int) and abs(value) > sys.maxsize:
                 raise typer.BadParameter("too large a number", ctx, param_hint=f"--{name.replace('_', '-')}")
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if ctx.params.get("cache") and ctx.info_name != "run":  # a suite speaks for itself
+                print("coca: stopped; what was computed is kept, and the same command goes on", file=sys.stderr)
+            raise
 
 
 class _App(typer.Typer):

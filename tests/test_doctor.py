@@ -123,7 +123,7 @@ def test_data(tmp_path: Path) -> None:
 def test_a_problem_ends_with_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(doctor, "examine", lambda *_, **__: iter([Finding("problem", "disk", "is full")]))
     assert run("doctor") == 1
-    assert capsys.readouterr().out.split() == ["problem", "disk", "is", "full"]
+    assert capsys.readouterr().out.split() == ["problem", "disk", "is", "full", "1", "in", "the", "way."]
 
 
 def test_long_lines_go_on_below_themselves() -> None:

@@ -103,6 +103,18 @@ def test_an_unknown_dataset_says_which_exist() -> None:
         find_dataset("digit")
 
 
+def test_a_path_alone_is_told_what_to_write_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.touch()
+    with pytest.raises(UnknownName, match=rf"but a folder is: folder:{tmp_path} reads its pictures by class"):
+        find_dataset(str(tmp_path))
+    with pytest.raises(UnknownName, match=rf"but a file is: captions:{file} reads captioned pictures from it"):
+        find_dataset(str(file))
+    for odd in ("x" * 5000, "~nobody-here/x", "a\0b"):
+        with pytest.raises(UnknownName, match="unknown dataset"):
+            find_dataset(odd)
+
+
 def test_a_dataset_with_something_after_a_colon_is_refused() -> None:
     with pytest.raises(CocaError, match="dataset 'digits' takes nothing after a colon; use -d digits"):
         find_dataset("digits:test")

@@ -40,5 +40,6 @@ def doctor(
     for finding in examine(data_root, cache_dir, results, network=network):
         problems += finding.state == "problem"
         console.print(render_finding(finding.state, finding.subject, finding.text, console.width))
+    console.print(f"{problems} in the way." if problems else "Nothing is in the way.")
     if problems:
         raise typer.Exit(1)

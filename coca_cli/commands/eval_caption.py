@@ -131,7 +131,8 @@ def caption(
 ) -> None:
     """Score captions against those of people: CIDEr, BLEU, METEOR, ROUGE-L, and SPICE where its models are.
 
-    Needs no Java on the machine. Example: coca eval caption -m runs/mine -d coco --data-root /data
+    Give one of --model and --captions. Needs no Java on the machine.
+    Example: coca eval caption -m runs/mine -d coco --data-root /data
     """
     with without_collection():
         from coca_cli.datasets import find_dataset

@@ -103,6 +103,10 @@ def run(
     Data that are not on disk are listed and left out. A failure does not stop the rest: it is named at the end.
     Example: coca suite run paper-zeroshot -m coca_ViT-L-14,laion2b_s13b_b90k --data-root /data
     """
+    from coca_cli.suites.suite_files import choose_entries, read_suite
+
+    found = read_suite(suite)  # before all that takes seconds to import
+
     from coca_cli.model.placement import choose_device
     from coca_cli.progress import Reporter
     from coca_cli.reports.tables import render
@@ -111,10 +115,8 @@ def run(
     from coca_cli.suites.plan import check_any, check_complete, make_plan
     from coca_cli.suites.running import SuiteRun, check_failures
     from coca_cli.suites.showing import describe_plan, render_plan
-    from coca_cli.suites.suite_files import choose_entries, read_suite
     from coca_cli.world import joined_world, local_device
 
-    found = read_suite(suite)
     typed = {"batch_size": batch_size, "precision": precision, "workers": workers, "limit": limit, "seed": seed}
     given: dict[str, Any] = {name: value for name, value in typed.items() if source_of(ctx, name) == "COMMANDLINE"}
     of_the_run = {"data_root": data_root, "device": device, "cache_dir": cache_dir, "cache": cache}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from coca_cli.datasets.example import Dataset, Scheme
 from coca_cli.errors import CocaError, UnknownName
 from coca_cli.registry import Registry, unknown_name
@@ -19,7 +21,7 @@ def find_dataset(name: str) -> Dataset:
     word, colon, argument = name.partition(":")
     shown = [f"{e.name}:{e.argument}" if isinstance(e, Scheme) else e.name for e in DATASETS.entries()]
     if word not in DATASETS.names():
-        raise UnknownName(unknown_name("dataset", name, shown))
+        _refuse(name, shown)
     entry = DATASETS.get(word)
     if isinstance(entry, Dataset):
         if colon:
@@ -28,3 +30,27 @@ def find_dataset(name: str) -> Dataset:
     if not argument:
         raise CocaError(f"{word} needs to know where the data are: -d {word}:{entry.argument}")
     return entry.open(argument)
+
+
+def _refuse(name: str, shown: list[str]) -> None:
+    """Say that there is no such dataset; where a path was given alone, what to write before it.
+
+    Raises:
+        UnknownName: Always.
+    """
+    try:
+        path = Path(name).expanduser()
+        folder, file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError):  # no name of a file at all
+        folder = file = False
+    if folder:
+        raise UnknownName(
+            f"no dataset is called {name}, but a folder is: folder:{name} reads its pictures by class, videos:{name} its "
+            f"clips, wds:{name} its tar shards"
+        )
+    if file:
+        raise UnknownName(
+            f"no dataset is called {name}, but a file is: captions:{name} reads captioned pictures from it, "
+            f"questions:{name} questions, python:{name} a dataset in Python"
+        )
+    raise UnknownName(unknown_name("dataset", name, shown))

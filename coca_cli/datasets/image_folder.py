@@ -110,7 +110,8 @@ def visible_entries(folder: Path, layout: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             shown = [entry for entry in entries if not entry.name.startswith(".") and entry.name != MAC_LEFTOVERS]
     except tuple(_FOLDER_PROBLEMS) as error:
-        raise missing(f"cannot read the folder {folder}: it {_FOLDER_PROBLEMS[type(error)]}", layout) from error
+        what = "folder" if layout.startswith("PATH") else "data root, or folder below it,"
+        raise missing(f"cannot read the {what} {folder}: it {_FOLDER_PROBLEMS[type(error)]}", layout) from error
     return sorted(shown, key=lambda entry: entry.name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from coca_cli.datasets.prompt_files import override_prompts
 from coca_cli.datasets.templates import GENERAL_TEMPLATES
 from coca_cli.errors import CocaError, MissingFile
 
+BARE = 5
+"""Classes without examples that are named."""
 UNDERSTANDING = ("questions", "entailment", "reasoning")
 """The tasks whose examples ask something."""
 
@@ -115,6 +117,25 @@ def select_labelled(dataset: Dataset, root: Path, split: str | None, limit: int 
     if not labelled:
         raise MissingFile(f"{dataset.name} {chosen}: none of its {unlabelled:,} examples has a class label")
     return Selection(chosen, labelled, unlabelled, absent)
+
+
+def describe_bare_classes(examples: Sequence[Example], class_names: Sequence[str], limit: int | None) -> str:
+    """What to say where classes have no example and compete all the same; empty where each has some.
+
+    Args:
+        examples: With labels.
+        class_names: All that compete.
+        limit: The first so many examples were taken; None for all.
+    """
+    seen = {example.label for example in examples}
+    bare = [name for label, name in enumerate(class_names) if label not in seen]
+    if not bare:
+        return ""
+    if limit is not None and len(examples) == limit:
+        some = f"{len(class_names) - len(bare):,} of the {len(class_names):,} classes"
+        return f"the first {limit:,} examples are of {some}, as --limit takes them in order: no estimate of the whole"
+    shown = ", ".join(bare[:BARE]) + (" ..." if len(bare) > BARE else "")
+    return f"{len(bare):,} of the {len(class_names):,} classes have no example and compete all the same: {shown}"
 
 
 def select_prompts(dataset: Dataset, root: Path, class_names: Path | None, templates: Path | None) -> Prompts:

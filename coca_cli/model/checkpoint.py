@@ -61,7 +61,8 @@ def load(name: str, pretrained: str | None = None, image_size: int | None = None
         looks_like_path = "/" in name or name.startswith(".")
         if looks_like_path:
             raise MissingFile(f"no model folder {name}; --model takes a folder that coca wrote, or a model's name")
-        raise UnknownName(unknown_name("model", name, [n for n in model_names() if "coca" in n.lower()]))
+        known = [n for n in model_names() if "coca" in n.lower()]
+        raise UnknownName(f"{unknown_name('model', name, known)} Or a folder that coca wrote, or hf-hub:OWNER/NAME.")
     return load_named(known_name, pretrained, image_size)
 
 

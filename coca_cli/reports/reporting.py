@@ -37,6 +37,7 @@ from coca_cli.results import Result, latest, select
 from coca_cli.store import Store
 
 PAGES = {".html": "html", ".htm": "html"}
+PLAIN = {"": "table", ".txt": "table"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +181,11 @@ def write_report(request: ReportRequest, path: Path, format: str) -> None:
     Raises:
         CocaError: There is nothing to show, or the file cannot be written.
     """
-    format = (SUFFIXES | PAGES).get(path.suffix.lower(), format) if format == "table" else format
+    if format == "table":
+        known = SUFFIXES | PAGES | PLAIN
+        if path.suffix.lower() not in known:
+            raise CocaError(f"{path}: a report is written as {', '.join(filter(None, known))}; or give a --format")
+        format = known[path.suffix.lower()]
     write_text(path, make_report(request, format, to_file=True))
 
 

@@ -23,7 +23,7 @@ from coca_cli.suites.plan import Item, Status, of_status
 from coca_cli.suites.work import first_line
 from coca_cli.world import World, tell_all
 
-GO_ON = "The same command goes on with the others."
+GO_ON = "The same command (without --again) goes on with the others."
 TRUST = 60.0
 """Seconds for which the estimates are believed: a first benchmark that took two in place of one says little."""
 

@@ -119,7 +119,10 @@ def check_request(request: CaptionEvalRequest, store: Store) -> Chosen:
     examples, absent = select_captioned(dataset, request.root, split, request.limit)
     if not examples:
         if request.captions is not None or dataset.task != "captions":
-            raise MissingFile(f"{dataset.name} {split} has no captions to score with; take another --split")
+            raise MissingFile(
+                f"{dataset.name} {split} has no captions to score with: take another --split, or captions:FILE for "
+                "pictures of your own"
+            )
         examples = list(dataset.read(request.root, split))[: request.limit]
     if request.captions is None:
         return Chosen(split, examples, absent, None, None, java)

@@ -94,7 +94,10 @@ def check_request(request: RetrievalRequest, store: Store) -> Captioned:
     protocol = _choose_protocol(request)
     captioned, absent = select_captioned(request.dataset, request.root, protocol.split, request.limit)
     if not captioned:
-        raise MissingFile(f"{request.dataset.name} {protocol.split} has no captions: nothing can be looked for in it")
+        raise MissingFile(
+            f"{request.dataset.name} {protocol.split} has no captions to look for: "
+            "captions:FILE takes pictures of your own with theirs"
+        )
     return Captioned(protocol, captioned, absent)
 
 

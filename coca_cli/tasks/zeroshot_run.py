@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from coca_cli.datasets.example import Dataset, Prompts
-from coca_cli.datasets.selection import select_labelled, select_prompts
+from coca_cli.datasets.selection import describe_bare_classes, select_labelled, select_prompts
 from coca_cli.media.batches import Skipped
 from coca_cli.model.placement import Placed
 from coca_cli.progress import Reporter
@@ -95,6 +95,8 @@ def run_zeroshot(
         settings=settings,
     )
     check_labels(examples, len(prompts.class_names))
+    if bare := describe_bare_classes(examples, prompts.class_names, request.limit):
+        reporter.notice(bare)
     skipped = Skipped(strict=request.strict)
     embedded = embed_media(dataset, split, examples, placed, request.reading, skipped, reporter, world)
     if not world.first:

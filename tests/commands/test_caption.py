@@ -237,7 +237,7 @@ def test_the_second_run_takes_no_forward_pass(
 
 
 def test_a_stopped_run_goes_on_where_it_was(
-    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(feature_store, "PART", 2)
     plain, seen = CoCa.encode_image, []
@@ -251,6 +251,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     words = (photos, "--batch-size", 1, "-o", tmp_path / "out.txt", "--cache-dir", tmp_path / "cache")
     monkeypatch.setattr(CoCa, "encode_image", interrupted)
     assert caption(model, *words) == 130
+    assert "coca: stopped; what was computed is kept, and the same command goes on" in capsys.readouterr().err
     assert not (tmp_path / "out.txt").exists()
     seen[:] = [0] * 10
     assert caption(model, *words) == 0

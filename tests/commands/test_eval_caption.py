@@ -390,7 +390,9 @@ def test_where_captions_are_kept_back_a_file_is_written_and_nothing_scored(
     assert [row["image_id"] for row in json.loads((tmp_path / "mine.json").read_text())] == [0, 1]
     assert not (tmp_path / "results.jsonl").exists()
     assert evaluate(tmp_path, "--captions", tmp_path / "mine.json", *words) == 1
-    assert "nocaps test has no captions to score with; take another --split" in capsys.readouterr().err
+    assert (
+        "nocaps test has no captions to score with: take another --split, or captions:FILE" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -398,7 +400,10 @@ def test_where_captions_are_kept_back_a_file_is_written_and_nothing_scored(
     [
         (["-d", "scenes"], "give one of --model, which writes captions, and --captions, a file that has them"),
         (["-d", "scenes", "-m", "{model}", "--captions", "a.json"], "give one of --model, which writes captions, and"),
-        (["-d", "digits", "-m", "{model}"], "digits test has no captions to score with; take another --split"),
+        (
+            ["-d", "digits", "-m", "{model}"],
+            "digits test has no captions to score with: take another --split, or",
+        ),
         (["-d", "scenes", "-m", "{model}", "--split", "tset"], "unknown split of scenes"),
         (["-d", "scenes", "-m", "{model}", "--java", "nonsense"], "--java nonsense: no such program; leave --java out"),
         (["-d", "scenes", "-m", "{model}", "--min-length", "9"], "--min-length 9 is above --max-length 8"),

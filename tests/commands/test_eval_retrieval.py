@@ -232,4 +232,4 @@ def test_mistakes_are_refused(
 
 def test_a_set_without_captions_is_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(model, "digits", tmp_path / "results") == 1
-    assert "has no captions: nothing can be looked for in it" in capsys.readouterr().err
+    assert "has no captions to look for: captions:FILE takes pictures of your own" in capsys.readouterr().err

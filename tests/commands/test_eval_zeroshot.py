@@ -108,9 +108,19 @@ def test_predictions_name_every_example(model: Path, pictures: Path, tmp_path: P
     assert all(float(row["score_1"]) >= float(row["score_2"]) for row in found)
 
 
-def test_limit_is_a_smoke_mode(model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_limit_is_a_smoke_mode(model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(model, f"folder:{pictures}", tmp_path / "results", "--limit", 5) == 0
     assert rows(tmp_path / "results")[0]["n"] == 5
+    told = "the first 5 examples are of 1 of the 2 classes, as --limit takes them in order: no estimate of the whole"
+    assert told in capsys.readouterr().err
+
+
+def test_classes_without_examples_are_named(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "zebra").mkdir()
+    assert evaluate(model, f"folder:{pictures}", tmp_path / "results") == 0
+    assert "1 of the 3 classes have no example and compete all the same: zebra" in capsys.readouterr().err
 
 
 def test_shards_and_built_in_digits_are_read(model: Path, tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ def test_show_describes_a_checkpoint(open_clip_folder: Path, capsys: pytest.Capt
 
 def test_show_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models", "show", "coca_ViT-L-41") == 1
-    assert "unknown model 'coca_ViT-L-41'. Did you mean coca_ViT-L-14" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "unknown model 'coca_ViT-L-41'. Did you mean coca_ViT-L-14" in told
+    assert "Or a folder that coca wrote, or hf-hub:OWNER/NAME." in told
 
 
 def test_convert_there_and_back_keeps_every_bit(open_clip_folder: Path, tmp_path: Path) -> None:

@@ -425,7 +425,10 @@ def test_ctrl_c_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(retrieval_run, "run_retrieval", stop)
         assert suite(two, tmp_path, "-m", models["writer"]) == 130
-    assert "coca: stopped; 1 finished and kept. The same command goes on with the others." in capsys.readouterr().err
+    assert (
+        "coca: stopped; 1 finished and kept. The same command (without --again) goes on with the others."
+        in capsys.readouterr().err
+    )
     monkeypatch.setattr(zeroshot_run, "run_zeroshot", refuse)
     assert suite(two, tmp_path, "-m", models["writer"]) == 0
 

@@ -93,7 +93,7 @@ def test_missing_folder(tmp_path: Path) -> None:
         _read(tmp_path / "pets")
 
     message = str(caught.value)
-    assert f"cannot read the folder {tmp_path / 'pets'}: it is not there" in message
+    assert f"{tmp_path / 'pets'}: it is not there" in message
     assert LAYOUT in message
     assert "Point --data-root (or COCA_DATA) at the folder that holds this" in message
 

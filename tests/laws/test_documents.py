@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from coca_cli.datasets.listing import describe_datasets
+from tests.commands.running import run
 from tests.commands.squares import picture
 from tests.laws.test_readme import DOCUMENTS, ROOT, by_name
 from tests.tasks.writer import save_writer
@@ -99,7 +100,10 @@ def test_the_page_on_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("COCA_CACHE", str(tmp_path / "cache"))
     save_writer(tmp_path / "coca-demo/model")
     picture(0, 0).save(tmp_path / "mine.png")
-    found = run_blocks(ROOT / "docs/python.md", picture=tmp_path / "mine.png", network=_Network(), tokenize=_tokenize)
+    assert run("embed", "mine.png", "-m", "coca-demo/model", "-o", "mine.npz") == 0
+    found = run_blocks(ROOT / "docs/python.md", network=_Network(), tokenize=_tokenize)
+    assert found["embeddings"].shape[0] == len(found["ids"]) == 1
+    assert found["about"]["model"] == "writer"
     assert set(found["table"]["metric"]) >= {"top-1", "mean per-class recall"}
     assert found["cosines"].shape == (1, 2)
     assert set(found["retrieval"]["n"]) >= {200}
@@ -226,8 +230,6 @@ def pets(tmp_path: Path) -> Path:
 
 
 def test_the_worked_example_is_a_dataset_like_any_other(pets: Path, tmp_path: Path) -> None:
-    from tests.commands.running import run
-
     save_writer(tmp_path / "model")
     dataset = f"python:{tmp_path}/oxford_pets.py"
     fixed = ("-m", tmp_path / "model", "-d", dataset, "--data-root", pets, "--results", tmp_path / "results")

@@ -12,7 +12,7 @@ import pytest
 
 HEAVY = {"torch", "pandas", "torchvision", "open_clip", "timm", "sklearn"}
 SECONDS = 0.3
-RUNS = 7
+RUNS = 30
 
 
 def run(*words: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
