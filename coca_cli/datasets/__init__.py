@@ -45,8 +45,8 @@ def _refuse(name: str, shown: list[str]) -> None:
         folder = file = False
     if folder:
         raise UnknownName(
-            f"no dataset is called {name}, but a folder is: folder:{name} reads its pictures by class, videos:{name} its "
-            f"clips, wds:{name} its tar shards"
+            f"no dataset is called {name}, but a folder is: folder:{name} reads its pictures by class, videos:{name} "
+            f"its clips, wds:{name} its tar shards"
         )
     if file:
         raise UnknownName(
