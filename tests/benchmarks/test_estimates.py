@@ -9,6 +9,7 @@ from coca_cli.model.config import PAPER_PRESETS
 from coca_cli.suites.work import Survey
 
 
+@pytest.mark.slow
 def test_the_document_says_what_the_script_says() -> None:
     text = estimates.DOCUMENT.read_text(encoding="utf-8")
     found = estimates.MARKED.search(text)

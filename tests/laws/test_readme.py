@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,9 +77,15 @@ def coca_words(words: list[str]) -> list[str] | None:
     return None
 
 
+@cache
+def built(app: typer.Typer) -> Any:
+    """The commands of an app, which take a moment to build."""
+    return typer.main.get_command(app)
+
+
 def find_fault(app: typer.Typer, words: list[str]) -> str | None:
     """Why the program would refuse these words, or None; nothing is run. Files that are named need not exist."""
-    command: Any = typer.main.get_command(app)
+    command: Any = built(app)
     path, words = ["coca"], list(words)
     while words and hasattr(command, "commands"):
         word = words.pop(0)

@@ -185,6 +185,7 @@ def test_a_coca_in_open_clips_format_needs_no_open_clip(tmp_path: Path) -> None:
         assert (kind, loaded & WITHOUT) == ("CoCa", set())
 
 
+@pytest.mark.slow
 def test_another_model_still_brings_it(tmp_path: Path) -> None:
     folder = write_hub_folder(tmp_path, CLIP)
     save_file(saved_weights(small_model(CLIP)), folder / "open_clip_model.safetensors")

@@ -33,6 +33,7 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
+@pytest.mark.slow
 def test_large_models_give_large_blocks_back_and_small_ones_keep_them() -> None:
     kept = {}
     for which in ("large", "plain", "small"):
