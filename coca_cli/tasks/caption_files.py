@@ -110,6 +110,22 @@ def _coco(files: Iterable[CaptionedFile], scores: bool) -> Iterator[str]:
     yield "\n]\n"
 
 
+def check_image_numbers(names: Iterable[str]) -> None:
+    """See that COCO's form can tell the files apart.
+
+    Raises:
+        CocaError: Two of them would have the same image_id.
+    """
+    seen: dict[int | str, str] = {}
+    for name in names:
+        other = seen.setdefault(image_number(name), name)
+        if other != name:
+            raise CocaError(
+                f"{other} and {name} would both have the image_id {image_number(name)} in COCO's form: write .jsonl, "
+                "or caption one folder at a time"
+            )
+
+
 def image_number(name: str) -> int | str:
     """The number that COCO and the sets like it put into a file's name; the name without its ending where it has none.
 

@@ -17,7 +17,7 @@ from coca_cli.media.batches import Skipped
 from coca_cli.model.placement import Placed
 from coca_cli.options import CaptionFormat
 from coca_cli.progress import Reporter
-from coca_cli.tasks.caption_files import CaptionedFile, written_as
+from coca_cli.tasks.caption_files import CaptionedFile, check_image_numbers, written_as
 from coca_cli.tasks.captioning import (
     Captioner,
     Writing,
@@ -87,6 +87,8 @@ def run_caption(request: CaptionRequest, placed: Placed, reporter: Reporter, wor
         CocaError: None of them can be read, or the output cannot be written.
     """
     captioner = captioner_of(placed)
+    if request.form is CaptionFormat.coco:
+        check_image_numbers(example.id for example in (*request.files.pictures, *request.files.clips))
     skipped = Skipped(strict=request.strict, allowed=1.0)
     count = 0
     with ExitStack() as stack:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -234,6 +235,17 @@ def test_the_second_run_takes_no_forward_pass(
     assert (tmp_path / "first.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
     with np.load(tmp_path / "first.npz") as one, np.load(tmp_path / "second.npz") as other:
         assert one["embeddings"].tolist() == other["embeddings"].tolist()
+
+
+def test_two_files_of_one_number_are_no_coco_results(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copy(photos / "0.jpg", tmp_path / name / "7.jpg")
+    assert caption(model, tmp_path / "one", tmp_path / "two", "-o", tmp_path / "out.json") == 1
+    assert "would both have the image_id 7 in COCO's form: write .jsonl, " in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
 
 
 def test_a_stopped_run_goes_on_where_it_was(
