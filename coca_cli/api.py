@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ from coca_cli.suites.suite_files import TASKS, Entry
 from coca_cli.suites.work import WORKS
 from coca_cli.world import joined_world, local_device
 
+WRAPPED = "wrapped"
+"""In the place of a stamp of files, of which a wrapped network has none."""
 OF_THE_MODEL = ("image_size", "precision", "device")
 """Options of the commands that `load` takes here."""
 
@@ -56,6 +59,8 @@ def load(
         CocaError: The device or the format is not to be had.
     """
     candidate = describe_candidate(str(model) if pretrained is None else f"{model},{pretrained}")
+    if candidate.classifier is not None and image_size is not None:
+        raise CocaError(f"{model} is a classifier, which has its own picture size: leave out image_size")
     local_device(choose_device(device))
     bound = load_candidate(candidate, image_size, device, precision)
     if candidate.kind is not Kind.hub:
@@ -75,6 +80,8 @@ def wrap(
 ) -> Bound:
     """A network of your own as a baseline, for the tasks zeroshot and retrieval.
 
+    What it gives is not kept between runs: its weights tell one network from another, its code does not.
+
     Args:
         model: With `encode_image`, (B, 3, H, W) -> (B, D), and `encode_text`, (B, T) -> (B, D); lengths do not
             matter. It is the network itself that is moved and cast, no copy.
@@ -91,7 +98,7 @@ def wrap(
     local_device(choose_device(device))
     loaded = Loaded(Baseline(model), OpenClipTokenizer(tokenize), image, name, identity)
     candidate = Candidate(
-        text=name, model=name, pretrained=None, kind=Kind.open_clip, name=name, config=None, stamp=identity
+        text=name, model=name, pretrained=None, kind=Kind.open_clip, name=name, config=None, stamp=WRAPPED
     )
     return Bound(candidate, place(loaded, device, precision), identity)
 
@@ -119,7 +126,7 @@ def evaluate(
         cache_dir: Where embeddings are kept between runs.
         cache: Whether they are kept.
         quiet: No progress and no notices.
-        options: Further options of the command, such as `limit=100`.
+        options: Further options of the command, such as `limit=100`, but for those that name a file of one run.
 
     Returns:
         A row for each number, with the columns of `results.csv`; none on other processes than the first.
@@ -134,11 +141,12 @@ def evaluate(
     for name in OF_THE_MODEL:
         if name in options:
             raise CocaError(f"evaluate() takes no {name}: a model has it from load({name}=...)")
-    given = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    given = {name: _plain(value) for name, value in options.items() if value is not None}
     entry = Entry(where="evaluate()", task=task, dataset=dataset, options=given)
+    wrapped = model.candidate.stamp == WRAPPED
     folders = {"data_root": data_root, "results": results, "cache_dir": cache_dir}
     of_the_run = {name: Path(folder) for name, folder in folders.items() if folder is not None}
-    benchmark = read_benchmarks([entry], build_commands(), {}, {**of_the_run, "cache": cache})[0]
+    benchmark = read_benchmarks([entry], build_commands(), {}, {**of_the_run, "cache": cache and not wrapped})[0]
     if benchmark.missing:
         raise MissingFile(benchmark.missing)
     store = Store(benchmark.values["results"])
@@ -150,3 +158,10 @@ def evaluate(
     with joined_world(local_device(model.placed.device)) as world:
         scored = work.run(model, store, Reporter(quiet=quiet or not world.first), world)
     return frame(scored.rows)
+
+
+def _plain(value: Any) -> Any:
+    """A path as text, NumPy's numbers as Python's."""
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if isinstance(value, np.generic) else value

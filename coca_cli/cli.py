@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -62,12 +63,25 @@ def _offer_datasets(incomplete: str) -> list[str]:
     return offer_datasets(incomplete)
 
 
+KEEPING = ("zeroshot", "retrieval", "caption", "classification", "embed")
+"""Commands whose embeddings or captions are kept while they are computed; those that train say so themselves."""
+
 OFFERS.update(model=_offer_models, dataset=_offer_datasets)
+
+
+class _Discreet(logging.Formatter):
+    """What libraries log, without secrets and control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record."""
+        return printable(without_secrets(super().format(record)))
 
 
 def _be_verbose(wanted: bool) -> None:
     if wanted:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Discreet("%(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
         LOG.setLevel(logging.DEBUG)
 
 
@@ -111,7 +125,8 @@ class _Command(TyperCommand):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            if ctx.params.get("cache") and ctx.info_name != "run":  # a suite speaks for itself
+            speaks = os.environ.get("RANK", "0") == "0" and not ctx.params.get("quiet")
+            if speaks and ctx.params.get("cache") and ctx.info_name in KEEPING:
                 print("coca: stopped; what was computed is kept, and the same command goes on", file=sys.stderr)
             raise
 
@@ -188,11 +203,15 @@ models_app.command("interpolate", no_args_is_help=True)(models.interpolate)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        import torch
+        try:
+            import torch
 
-        from coca_cli.model.placement import choose_device
+            from coca_cli.model.placement import choose_device
 
-        typer.echo(f"coca {__version__}, torch {torch.__version__}, device {choose_device('auto').type}")
+            told = f"torch {torch.__version__}, device {choose_device('auto').type}"
+        except (ImportError, OSError) as error:  # of a wheel for another machine
+            told = f"torch cannot be loaded ({str(error).strip().splitlines()[0]})"
+        typer.echo(f"coca {__version__}, {told}")
         raise typer.Exit
 
 
@@ -238,6 +257,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _end(message: str) -> None:
     if LOG.isEnabledFor(logging.DEBUG):
-        traceback.print_exc()
+        print(printable(without_secrets(traceback.format_exc())), end="", file=sys.stderr)
     print(f"coca: {printable(without_secrets(message))}", file=sys.stderr)
     sys.exit(1)

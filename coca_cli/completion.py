@@ -15,14 +15,14 @@ def offer_models(incomplete: str) -> list[str]:
     Args:
         incomplete: What was typed so far.
     """
-    start = Path(incomplete).expanduser()
-    above = start if incomplete.endswith("/") else start.parent
+    typed, _, begun = incomplete.rpartition("/")
+    typed += "/" if "/" in incomplete else ""
     try:
-        folders = [f"{folder}/" for folder in sorted(above.iterdir()) if folder.is_dir()]
-    except OSError:
-        folders = []
-    names = [name for name in model_names() if "coca" in name.lower()]
-    return [word for word in (*names, *folders) if word.startswith(incomplete)]
+        names = sorted(entry.name for entry in Path(typed or ".").expanduser().iterdir() if entry.is_dir())
+    except (OSError, RuntimeError):  # no such folder, or nobody of that name
+        names = []
+    folders = [f"{typed}{name}/" for name in names if name.startswith(begun) and name[0] != "."]
+    return [name for name in model_names() if "coca" in name.lower() and name.startswith(incomplete)] + folders
 
 
 def offer_datasets(incomplete: str) -> list[str]:

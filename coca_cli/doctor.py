@@ -10,6 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -76,7 +77,7 @@ def examine_packages() -> Iterator[Finding]:
     """Versions, and whether they are those that this installation asks for."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in SHOWN if _version(name)]
     yield Finding("ok", "packages", ", ".join(versions))
-    wrong = list(unmet(importlib.metadata.requires(DISTRIBUTION) or []))
+    wrong = list(unmet((importlib.metadata.requires(DISTRIBUTION) or []) if _version(DISTRIBUTION) else []))
     if wrong:
         asked = " ".join(f"'{requirement.name}{requirement.specifier}'" for requirement, _ in wrong)
         told = ", ".join(f"{requirement.name} {found or 'is not there'}" for requirement, found in wrong)
@@ -183,8 +184,8 @@ def examine_java() -> Iterator[Finding]:
 def examine_folder(subject: str, folder: Path) -> Finding:
     """Whether a folder can be written, or made."""
     place = folder.expanduser().absolute()
-    there = next(above for above in (place, *place.parents) if above.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    there = next((above for above in (place, *place.parents) if os.path.exists(above)), None)  # noqa: PTH110
+    if there is None or not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         return Finding("problem", subject, f"{folder} cannot be written: choose another folder")
     free = shutil.disk_usage(there).free
     state: State = "note" if free < LITTLE_DISK else "ok"
@@ -211,7 +212,7 @@ def examine_hub() -> Finding:
             pass
     except urllib.error.HTTPError:
         pass  # it answers
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return Finding("note", "hub", "does not answer: give weights as files (--pretrained FILE), or model folders")
     return Finding("ok", "hub", "answers: --pretrained TAG and hf-hub:OWNER/NAME work")
 

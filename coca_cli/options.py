@@ -143,7 +143,8 @@ OFFERS: dict[str, Callable[[str], list[str]]] = {}
 """What the shell offers after an option, from what was typed; filled by the app, which may know what there is."""
 
 
-def _offer(option: str) -> Callable[[str], list[str]]:
+def offered(option: str) -> Callable[[str], list[str]]:
+    """What the shell is to be offered after an option of this kind: model or dataset."""
     return lambda incomplete: OFFERS[option](incomplete) if option in OFFERS else []
 
 
@@ -155,7 +156,7 @@ ModelOption = Annotated[
         metavar="NAME|DIR",
         help="A folder that coca wrote, open_clip's name (coca_ViT-L-14), or hf-hub:OWNER/NAME (or NAME@REVISION).",
         rich_help_panel=SOURCE_PANEL,
-        autocompletion=_offer("model"),
+        autocompletion=offered("model"),
     ),
 ]
 PretrainedOption = Annotated[
@@ -182,7 +183,7 @@ DatasetOption = Annotated[
         metavar="NAME",
         help="A dataset's name, or folder:PATH, wds:PATH, captions:FILE, python:FILE.py ... (see coca data list).",
         rich_help_panel=SOURCE_PANEL,
-        autocompletion=_offer("dataset"),
+        autocompletion=offered("dataset"),
     ),
 ]
 DataRootOption = Annotated[
@@ -221,7 +222,7 @@ def _take_recipe(ctx: typer.Context, text: str | None) -> str | None:
     if text is None:
         return None
     command = "-".join(ctx.command_path.split()[1:])
-    options = {p.name: p for p in ctx.command.params if p.name and p.name not in ("recipe", "help")}
+    options = {p.name: p for p in ctx.command.params if p.name and p.name not in ("recipe", "help", "verbose")}
     if text == "show":
         shown = {name: p.default for name, p in options.items() if p.default not in (None, [], ()) and not p.required}
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in shown.items()}

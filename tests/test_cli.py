@@ -13,6 +13,7 @@ import torch
 
 from coca_cli import __version__
 from coca_cli.datasets import find_dataset
+from coca_cli.errors import MissingFile
 from tests.commands.running import run
 
 
@@ -53,5 +54,5 @@ def test_verbose_tells_where_a_refusal_comes_from(tmp_path: Path, capsys: pytest
     ("text", "name"), [(r"folder:C:\my pictures\cats", r"C:\my pictures\cats"), ("folder:/my pictures", "/my pictures")]
 )
 def test_paths_with_blanks_and_drives_stay_whole(text: str, name: str) -> None:
-    with pytest.raises(Exception, match=re.escape(name)):
+    with pytest.raises(MissingFile, match=re.escape(name)):
         find_dataset(text)

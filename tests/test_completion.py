@@ -34,4 +34,5 @@ def test_models_are_names_and_folders(tmp_path: Path, monkeypatch: pytest.Monkey
     assert offer_models("mi") == ["mine/"]
     assert offer_models("mine/") == ["mine/inside/"]
     assert offer_models(f"{tmp_path}/ot") == [f"{tmp_path}/other/"]
-    assert offer_models("nowhere/x") == []
+    assert offer_models("./mi") == ["./mine/"]
+    assert offer_models("nowhere/x") == offer_models("~nobody-here/x") == []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from coca_cli import doctor
 from coca_cli.doctor import Finding
@@ -124,6 +126,13 @@ def test_a_problem_ends_with_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(doctor, "examine", lambda *_, **__: iter([Finding("problem", "disk", "is full")]))
     assert run("doctor") == 1
     assert capsys.readouterr().out.split() == ["problem", "disk", "is", "full", "1", "in", "the", "way."]
+
+
+def test_what_is_to_be_copied_stays_in_one_line() -> None:
+    command = "pip install 'torch>=2.8' 'torchvision>=0.23' 'open-clip-torch>=3.3'"
+    console = Console(width=40, file=io.StringIO())
+    console.print(render_finding("problem", "packages", f"old: {command.replace(' ', chr(160))}", 40), crop=False)
+    assert f"{' ' * 22}{command}\n" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_long_lines_go_on_below_themselves() -> None:

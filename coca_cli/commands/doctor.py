@@ -32,14 +32,20 @@ def doctor(
     """
     from rich.console import Console
 
-    from coca_cli.doctor import examine
+    from coca_cli.errors import CocaError
     from coca_cli.reports.findings import render_finding
+
+    try:
+        from coca_cli.doctor import examine
+    except (ImportError, OSError) as error:  # one that everything needs
+        told = str(error).strip().splitlines()[0]
+        raise CocaError(f"a package cannot be loaded ({told}): run pip install --force-reinstall coca-cli") from None
 
     console = Console(highlight=False)
     problems = 0
     for finding in examine(data_root, cache_dir, results, network=network):
         problems += finding.state == "problem"
-        console.print(render_finding(finding.state, finding.subject, finding.text, console.width))
+        console.print(render_finding(finding.state, finding.subject, finding.text, console.width), crop=False)
     console.print(f"{problems} in the way." if problems else "Nothing is in the way.")
     if problems:
         raise typer.Exit(1)

@@ -52,6 +52,7 @@ from coca_cli.options import (
     SplitOption,
     StrictOption,
     WorkersOption,
+    offered,
 )
 
 
@@ -63,6 +64,7 @@ def caption(
             "--model",
             "-m",
             metavar="NAME|DIR",
+            autocompletion=offered("model"),
             help="The model that writes: a folder that coca wrote, open_clip's name, or hf-hub:OWNER/NAME.",
             rich_help_panel=SOURCE_PANEL,
         ),

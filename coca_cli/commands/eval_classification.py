@@ -31,6 +31,7 @@ from coca_cli.options import (
     SplitOption,
     StrictOption,
     WorkersOption,
+    offered,
 )
 
 
@@ -41,6 +42,7 @@ def classification(
             "--model",
             "-m",
             metavar="DIR",
+            autocompletion=offered("model"),
             help="The folder of a classifier that coca probe or coca finetune wrote.",
             rich_help_panel=SOURCE_PANEL,
         ),

@@ -29,6 +29,7 @@ from coca_cli.options import (
     SplitOption,
     StrictOption,
     WorkersOption,
+    offered,
 )
 
 
@@ -40,6 +41,7 @@ def understanding(
             "--model",
             "-m",
             metavar="DIR",
+            autocompletion=offered("model"),
             help="The folder of a model that coca finetune vqa, snli-ve or nlvr2 wrote.",
             rich_help_panel=SOURCE_PANEL,
         ),

@@ -32,6 +32,7 @@ from coca_cli.options import (
     ResultsOption,
     SeedOption,
     WorkersOption,
+    offered,
     source_of,
 )
 
@@ -54,6 +55,7 @@ def run(
             "--model",
             "-m",
             metavar="NAME|DIR[,TAG]",
+            autocompletion=offered("model"),
             help="A model to measure, as for coca eval, with its tag or file after a comma; give it several times.",
             rich_help_panel=SOURCE_PANEL,
         ),

@@ -40,7 +40,7 @@ def _refuse(name: str, shown: list[str]) -> None:
     """
     try:
         path = Path(name).expanduser()
-        folder, file = path.is_dir(), path.is_file()
+        folder, file = bool(name) and path.is_dir(), path.is_file()
     except (OSError, RuntimeError):  # no name of a file at all
         folder = file = False
     if folder:

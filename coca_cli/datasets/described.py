@@ -55,13 +55,13 @@ def _fault(example: Any, dataset: Dataset, classes: int | None) -> str:
         return f"has the media {example.media!r:.60}, which are no tuple of paths, such as (path,) with its comma"
     if len(example.media) != dataset.pictures:
         return f"has {len(example.media)} media where the dataset has {dataset.pictures}"
-    if isinstance(example.texts, str) or not all(isinstance(text, str) for text in example.texts):
+    if not isinstance(example.texts, tuple | list) or not all(isinstance(text, str) for text in example.texts):
         return "has texts that are no tuple of texts, such as (text,) with its comma"
     label = example.label
     if label is not None and (not isinstance(label, Integral) or isinstance(label, bool)):  # NumPy's are some, too
         return f"has the label {label!r:.60}, which is no whole number"
     if label is not None and classes is not None and not 0 <= label < classes:
-        return f"has the label {label}, but there are {classes} class names, counted from 0 to {classes - 1}"
+        return f"has the label {label}, but there are {classes} classes, counted from 0 to {classes - 1}"
     return ""
 
 

@@ -32,10 +32,12 @@ def open_python(path: str) -> Dataset:
     file = Path(path).expanduser()
     if not file.is_file():
         raise MissingFile(f"there is no file {file}: give one that describes a dataset in Python")
-    found = [value for value in _run(file).values() if isinstance(value, Dataset)]
-    if len(found) != 1:
-        raise BadExample(f"{file} describes {len(found)} datasets: at its end there must be one value of type Dataset")
-    dataset = found[0]
+    shipped = {id(entry) for entry in DATASETS.entries()}
+    found = {id(value): value for value in _run(file).values() if isinstance(value, Dataset)}
+    described = [value for key, value in found.items() if key not in shipped]
+    if len(described) != 1:
+        raise BadExample(f"{file} describes {len(described)} datasets: there must be one value of type Dataset")
+    (dataset,) = described
     _check(dataset, file)
     prompts = dataset.prompts and partial(_prompts, dataset, file)
     return replace(dataset, read=partial(_read, dataset, file), prompts=prompts)
@@ -54,13 +56,15 @@ def _check(dataset: Dataset, file: Path) -> None:
         raise BadExample(f"{file}: a dataset needs a name and at least one split")
     if dataset.task == "classification" and dataset.prompts is None:
         raise BadExample(f"{file}: a dataset with classes needs prompts, a function that gives their names")
+    if dataset.task in ("entailment", "reasoning") and not dataset.answers:
+        raise BadExample(f"{file}: statements need answers, what they can be, in the order of the labels")
 
 
 def _read(dataset: Dataset, file: Path, root: Path, split: str) -> Iterator[Example]:
     if split not in dataset.splits:
         yield from dataset.read(root, split)  # the program asks for splits alone that there are
         return
-    classes = None
+    classes = len(dataset.answers) or None
     if dataset.prompts is not None:
         classes = len(_prompts(dataset, file, root).class_names)
     with _named(file):
@@ -85,12 +89,10 @@ def _run(file: Path) -> dict[str, object]:
         raise BadExample(f"{file} is no Python file by its name: it must end in .py")
     module = sys.modules[name] = module_from_spec(spec)
     beside = str(file.resolve().parent)
-    sys.path.insert(0, beside)
-    try:
-        with _named(file):
-            spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(beside)
+    if beside not in sys.path:
+        sys.path.insert(0, beside)  # for good: what it reads with may import, too
+    with _named(file):
+        spec.loader.exec_module(module)
     return dict(vars(module))
 
 
@@ -105,7 +107,7 @@ def _named(file: Path) -> Iterator[None]:
         yield
     except (CocaError, GeneratorExit):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = file.resolve()
         calls = traceback.extract_tb(error.__traceback__)
         lines = [call.lineno for call in calls if Path(call.filename).resolve() == place]

@@ -25,7 +25,7 @@ def render_finding(state: str, subject: str, text: str, width: int) -> Text:
     indent = STATE_WIDTH + SUBJECT_WIDTH
     room = max(NARROWEST, width - indent - 1)
     lines = textwrap.wrap(printable(text), room, break_long_words=False, break_on_hyphens=False) or [""]
-    found = Text(f"{state:{STATE_WIDTH}}", style=STYLES[state])
+    found = Text(f"{state:{STATE_WIDTH}}", style=STYLES[state], no_wrap=True, overflow="ignore")
     found.append(f"{subject:{SUBJECT_WIDTH}}", style="")
     found.append(f"\n{' ' * indent}".join(lines).replace("\xa0", " "), style="not bold default")
     return found

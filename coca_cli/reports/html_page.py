@@ -95,7 +95,7 @@ def build_page(
             for table in paper_tables(rows, runs)
             for sheet in [paper_sheet(table, against)]
         ],
-        "sheets": task_sheets(spell_settings(rows, runs), wide=wide),
+        "sheets": task_sheets(rows if wide else spell_settings(rows, lambda: runs), wide=wide),
         "result_chart": result_chart(rows),
         "differences": differences,
         "recalls": recall_charts(store, runs, rows),

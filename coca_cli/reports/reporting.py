@@ -117,8 +117,8 @@ def make_report(request: ReportRequest, format: str, *, to_file: bool = False) -
             folders=request.training,
         )
     if name is None:
-        if format not in ("csv", "json"):
-            rows = spell_settings(rows, Store(request.results).runs())
+        if format not in ("csv", "json") and not request.wide:
+            rows = spell_settings(rows, Store(request.results).runs)
         return render(rows, format, wide=request.wide, to_file=to_file)
     if not _of_paper(name):
         found = _differences(request, rows, name)
@@ -184,7 +184,7 @@ def write_report(request: ReportRequest, path: Path, format: str) -> None:
     if format == "table":
         known = SUFFIXES | PAGES | PLAIN
         if path.suffix.lower() not in known:
-            raise CocaError(f"{path}: a report is written as {', '.join(filter(None, known))}; or give a --format")
+            raise CocaError(f"{path}: a report is written as {', '.join(filter(None, known))}, or without an ending")
         format = known[path.suffix.lower()]
     write_text(path, make_report(request, format, to_file=True))
 

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from coca_cli.errors import CocaError
 from coca_cli.results import Result
 from coca_cli.store import RunFile
 
 LONGEST = 24
-"""Letters of a value; what is longer, such as a list of prompts, is not shown."""
+"""Letters of a value; of what is longer, such as a list of prompts, a short hash is shown."""
 MOST = 3
 """Settings that are named; where so many do not tell rows apart the hash has to."""
 
 Facts = Mapping[str, str]
 
 
-def spell_settings(rows: Sequence[Result], runs: Sequence[RunFile]) -> list[Result]:
+def spell_settings(rows: Sequence[Result], read_runs: Callable[[], Sequence[RunFile]]) -> list[Result]:
     """The rows with words in the place of their settings' hash, such as "head linear, steps 100".
 
-    Only rows that nothing but their settings tells apart get some; without a run file, or where no few short values
+    Only rows that nothing but their settings tells apart get some; without a run file, or where a few settings do not
     tell them apart, the hash stays.
 
     Args:
         rows: Of one table.
-        runs: Of their store.
+        read_runs: Gives the runs of their store; not called where there is nothing to say.
     """
-    known = {str(run.document.get("settings_hash")): run.document.get("settings") for run in runs}
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         groups.setdefault(_place(row), []).append(row.settings)
+    if all(len(set(hashes)) == 1 for hashes in groups.values()):
+        return list(rows)
+    try:
+        runs = read_runs()
+    except CocaError:  # a run file is damaged: no reason not to show the rows
+        return list(rows)
+    known = {str(run.document.get("settings_hash")): run.document.get("settings") for run in runs}
     words = {place: _words(list(dict.fromkeys(hashes)), known) for place, hashes in groups.items()}
     return [replace(row, settings=words[_place(row)].get(row.settings, row.settings)) for row in rows]
 
@@ -71,5 +80,8 @@ def _short_facts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in settings.items():
         if isinstance(value, dict):
             yield from _short_facts(value)
-        elif not isinstance(value, list) and len(str(value)) <= LONGEST:
-            yield name.replace("_", " "), str(value)
+        else:
+            text = json.dumps(value, default=str) if isinstance(value, list) or value == "" else str(value)
+            if len(text) > LONGEST:
+                text = f"#{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:4]}"
+            yield name.replace("_", " "), text

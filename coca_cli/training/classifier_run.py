@@ -53,6 +53,7 @@ from coca_cli.training.mixture import mix_task
 from coca_cli.training.optim import freeze
 from coca_cli.training.probe_data import LiveTokens
 from coca_cli.training.run_folder import open_run_file
+from coca_cli.training.task_parts import check_apart
 from coca_cli.training.training_run import Trained, TrainingRun, check_run, new_execution, starting_point
 from coca_cli.world import SINGLE, World, joined_world, local_device
 
@@ -181,6 +182,7 @@ def _select(request: ClassifierRequest) -> ClassifierData:
     splits: dict[str, object] = {"train": names.train, "val": names.val or {"part of train": request.val_part}}
     if names.val:
         others = select_labelled(dataset, request.root, names.val, request.limit)
+        check_apart(dataset, [selected, others])
         val, absent = others.examples, [*absent, *others.absent]
     else:
         labels = [example.label or 0 for example in train]

@@ -16,6 +16,7 @@ from coca_cli.datasets.captioned import find_captioned
 from coca_cli.datasets.example import Dataset, Example, Prompts
 from coca_cli.datasets.selection import select_labelled, select_prompts
 from coca_cli.errors import CocaError
+from coca_cli.extras import check_extra
 from coca_cli.media.batches import Batch, Skipped, batches
 from coca_cli.media.images import normalise
 from coca_cli.model.baselines import unit_length
@@ -94,6 +95,7 @@ def open_sets(
     for name in retrieval:
         sets.append(PairSet(name, *_captioned(name, root, limit, "--eval-retrieval")))
     for name in captions:
+        check_extra("captions", "--eval-caption")
         one = CaptionSet(name, *_captioned(name, root, limit, "--eval-caption"))
         if len(one.examples) < 2:
             raise CocaError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,14 +46,26 @@ def select_parts(dataset: Dataset, root: Path, names: SplitNames, limit: int | N
     parts = TaskParts(train, val, test, select_prompts(dataset, root, None, None).class_names)
     for part in filter(None, (train, val, test)):
         check_labels(part.examples, len(parts.class_names))
-    trained = _files(train)
-    for part in filter(None, (val, test)):
-        if shared := len(trained & _files(part)):
-            raise CocaError(
-                f"{shared:,} files of {dataset.name}'s split {part.split} belong to {train.split}, too, so that what "
-                "is scored would have been trained on: mend what says which split they are of"
-            )
+    check_apart(dataset, [part for part in (train, val, test) if part is not None])
     return parts
+
+
+def check_apart(dataset: Dataset, parts: Sequence[Selection]) -> None:
+    """See that no file is in two of the parts.
+
+    Raises:
+        CocaError: One is.
+    """
+    seen: dict[str, str] = {}
+    for part in parts:
+        files = _files(part)
+        shared = [file for file in files if file in seen]
+        if shared:
+            raise CocaError(
+                f"{len(shared):,} files of {dataset.name}'s split {part.split} belong to {seen[shared[0]]}, too, so "
+                "that what is scored would have been trained or chosen on: mend what says which split they are of"
+            )
+        seen |= dict.fromkeys(files, part.split)
 
 
 def _files(part: Selection) -> set[str]:

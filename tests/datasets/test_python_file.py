@@ -33,7 +33,7 @@ def text(
 
 def test_a_file_is_a_dataset(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    file.write_text(text())
+    file.write_text("from coca_cli.datasets.digits import DIGITS\n" + text() + "SAME = SET\n")
     dataset = find_dataset(f"python:{file}")
     assert (dataset.name, [example.id for example in dataset.read(tmp_path, "test")]) == ("mine", ["1"])
 
@@ -41,7 +41,7 @@ def test_a_file_is_a_dataset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "error", "message"),
     [
-        ("", BadExample, r"mine\.py describes 0 datasets: at its end there must be one value of type Dataset"),
+        ("", BadExample, r"mine\.py describes 0 datasets: there must be one value of type Dataset"),
         (text() + text("other").replace("SET", "OTHER"), BadExample, "describes 2 datasets"),
         (text("imagenet"), CocaError, "calls its dataset imagenet, as another one is called"),
         (text(task="naming"), BadExample, "the task 'naming' is none of classification, captions"),
@@ -49,6 +49,8 @@ def test_a_file_is_a_dataset(tmp_path: Path) -> None:
         (text(splits="test"), BadExample, r"splits is a text; of one split write \(\"test\",\) with a comma"),
         (text(splits=()), BadExample, "a dataset needs a name and at least one split"),
         (text(prompts="None"), BadExample, "a dataset with classes needs prompts, a function that gives their names"),
+        (text(task="entailment"), BadExample, "statements need answers, what they can be, in the order of the labels"),
+        ("raise SystemExit(3)", BadExample, "line 1, stops with SystemExit: 3"),
         ("x = 1\ny = 1 / 0\n", BadExample, r"mine\.py, line 2, stops with ZeroDivisionError: division by zero"),
         ("def broken(:\n", BadExample, r"mine\.py, line 1, stops with SyntaxError"),
         ("raise __import__('coca_cli.errors').errors.MissingFile('gone')", MissingFile, "gone"),
@@ -75,9 +77,10 @@ def test_what_is_wrong_is_named(written: str, error: type[CocaError], message: s
         ("[Example(id='a', media=('a.jpg',))]", "which are no tuple of paths"),
         ("[Example(id='a', media=(P, P))]", "has 2 media where the dataset has 1"),
         ("[Example(id='a', media=(P,), texts='one')]", "has texts that are no tuple of texts, such as"),
+        ("[Example(id='a', media=(P,), texts=None)]", "has texts that are no tuple of texts, such as"),
         ("[Example(id='a', media=(P,), label='0')]", "has the label '0', which is no whole number"),
         ("[Example(id='a', media=(P,), label=True)]", "has the label True, which is no whole number"),
-        ("[Example(id='a', media=(P,), label=1)]", "has the label 1, but there are 1 class names, counted from 0 to 0"),
+        ("[Example(id='a', media=(P,), label=1)]", "has the label 1, but there are 1 classes, counted from 0 to 0"),
         ("[Example(id='a', media=(P,))] * 2", "two examples of the split test have the id a"),
         (
             "(Example(id='a', media=(P,), label=1 // 0) for _ in '1')",

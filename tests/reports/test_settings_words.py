@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,38 @@ def stored(folder: Path, *settings: dict[str, Any]) -> Store:
 )
 def test_what_differs_is_said(others: list[dict[str, Any]], words: list[str] | None, tmp_path: Path) -> None:
     store = stored(tmp_path, LINEAR, *others)
-    found = [row.settings for row in spell_settings(store.rows(), store.runs())]
+    found = [row.settings for row in spell_settings(store.rows(), store.runs)]
     assert found == (
         words or ["head linear, features mean", "head knn, features mean", "head linear, features embedding"]
     )
 
 
 def test_hashes_stay_where_words_do_not_tell(tmp_path: Path) -> None:
-    long = stored(tmp_path / "long", LINEAR, {**LINEAR, "prompts": ["so {c}"]})
-    assert spell_settings(long.rows(), long.runs()) == long.rows()
+    many = stored(tmp_path / "many", *({**LINEAR, f"only {number}": 1} for number in range(6)))
+    assert spell_settings(many.rows(), many.runs) == many.rows()
     alone = stored(tmp_path / "alone", LINEAR)
-    assert spell_settings(alone.rows(), alone.runs()) == alone.rows()
+    assert spell_settings(alone.rows(), alone.runs) == alone.rows()
     gone = stored(tmp_path / "gone", LINEAR, {**LINEAR, "head": "knn"})
-    assert spell_settings(gone.rows(), []) == gone.rows()
+    assert spell_settings(gone.rows(), list) == gone.rows()
+
+
+def test_long_values_are_told_apart_and_never_taken_for_none(tmp_path: Path) -> None:
+    store = stored(tmp_path, {**LINEAR, "prefix": ""}, {**LINEAR, "prefix": "a long beginning of every caption"})
+    first, second = (row.settings for row in spell_settings(store.rows(), store.runs))
+    assert first == 'prefix ""'
+    assert re.fullmatch("prefix #[0-9a-f]{4}", second)
+    lists = stored(tmp_path / "lists", LINEAR, {**LINEAR, "prompts": ["so {c}"]})
+    assert [row.settings for row in spell_settings(lists.rows(), lists.runs)] == [
+        'prompts ["a {c}"]',
+        'prompts ["so {c}"]',
+    ]
+
+
+def test_a_damaged_run_file_stops_no_report(tmp_path: Path) -> None:
+    store = stored(tmp_path, LINEAR, {**LINEAR, "head": "knn"})
+    (tmp_path / "runs" / "20260101T000000Z-broken.json").write_text("{")
+    assert run_coca("report", "--results", tmp_path) == 0
+    assert spell_settings(store.rows(), store.runs) == store.rows()
 
 
 def test_the_report_says_it_and_its_csv_keeps_hashes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
