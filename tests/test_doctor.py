@@ -131,7 +131,7 @@ def test_a_problem_ends_with_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_what_is_to_be_copied_stays_in_one_line() -> None:
     command = "pip install 'torch>=2.8' 'torchvision>=0.23' 'open-clip-torch>=3.3'"
     console = Console(width=40, file=io.StringIO())
-    console.print(render_finding("problem", "packages", f"old: {command.replace(' ', chr(160))}", 40), crop=False)
+    console.print(render_finding("problem", "packages", f"old: {command.replace(' ', chr(160))}", 40), soft_wrap=True)
     assert f"{' ' * 22}{command}\n" in console.file.getvalue()  # type: ignore[attr-defined]
 
 

@@ -45,7 +45,7 @@ def doctor(
     problems = 0
     for finding in examine(data_root, cache_dir, results, network=network):
         problems += finding.state == "problem"
-        console.print(render_finding(finding.state, finding.subject, finding.text, console.width), crop=False)
+        console.print(render_finding(finding.state, finding.subject, finding.text, console.width), soft_wrap=True)
     console.print(f"{problems} in the way." if problems else "Nothing is in the way.")
     if problems:
         raise typer.Exit(1)

@@ -14,7 +14,7 @@ NARROWEST = 20
 
 
 def render_finding(state: str, subject: str, text: str, width: int) -> Text:
-    """One finding.
+    """One finding, to be printed with soft wraps: what is to be copied may be longer than a line.
 
     Args:
         state: ok, note or problem; a word, so that it is read aloud and needs no colour.
@@ -25,7 +25,7 @@ def render_finding(state: str, subject: str, text: str, width: int) -> Text:
     indent = STATE_WIDTH + SUBJECT_WIDTH
     room = max(NARROWEST, width - indent - 1)
     lines = textwrap.wrap(printable(text), room, break_long_words=False, break_on_hyphens=False) or [""]
-    found = Text(f"{state:{STATE_WIDTH}}", style=STYLES[state], no_wrap=True, overflow="ignore")
+    found = Text(f"{state:{STATE_WIDTH}}", style=STYLES[state])
     found.append(f"{subject:{SUBJECT_WIDTH}}", style="")
     found.append(f"\n{' ' * indent}".join(lines).replace("\xa0", " "), style="not bold default")
     return found
