@@ -33,6 +33,6 @@ def test_models_are_names_and_folders(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "coca_ViT-L-14" in offer_models("coca_Vi")
     assert offer_models("mi") == ["mine/"]
     assert offer_models("mine/") == ["mine/inside/"]
-    assert offer_models(f"{tmp_path}/ot") == [f"{tmp_path}/other/"]
+    assert offer_models(f"{tmp_path}/oth") == [f"{tmp_path}/other/"]
     assert offer_models("./mi") == ["./mine/"]
     assert offer_models("nowhere/x") == offer_models("~nobody-here/x") == []
