@@ -38,6 +38,7 @@ COLUMN_TYPES = {name: {"str": "str", "int": "int64", "float": "float64"}[kind] f
 model may be called NA."""
 
 FOOTNOTE = "In points; 95 % interval in brackets; n = examples scored."
+RANKS_NOTE = " Ranks count from 1 and are no points."
 SKIPPED_NOTE = " Skipped examples could not be read and are left out."
 
 HEADER_WIDTH = 14
@@ -167,7 +168,9 @@ def to_rich_table(rows: Sequence[Result], *, wide: bool = False, width: int = 80
         fitting = (table for table in tables if natural_width(table) <= width)
         parts += [Text(task, style="bold"), next(fitting, None) or _down(lines, labels), Text("")]
     skipped = any(row.skipped for row in rows)
-    return Group(*parts, Text(f"{FOOTNOTE}{SKIPPED_NOTE if skipped else ''}", style="dim"))
+    ranks = any(row.metric.endswith("rank") for row in rows)
+    notes = f"{FOOTNOTE}{RANKS_NOTE if ranks else ''}{SKIPPED_NOTE if skipped else ''}"
+    return Group(*parts, Text(notes, style="dim"))
 
 
 def _across(lines: Sequence[Line], labels: Sequence[str], *, beside: str) -> Table:

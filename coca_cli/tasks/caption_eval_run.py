@@ -209,6 +209,7 @@ def run_caption_eval(
     if not references:
         return CaptionsScored([], saved)
     _warn(captions, reporter)
+    reporter.notice(f"scoring {len(references):,} captions; tokenizer and METEOR are Java programs that take seconds")
     scores, counts, each = _score(request, chosen, captions, references)
     missing = missing_files(chosen.absent)
     details = caption_details(request.dataset, chosen.examples, captions, each)
