@@ -12,27 +12,40 @@ from coca_cli.suites.estimates import in_words
 from coca_cli.suites.plan import Item, Status, of_status
 from coca_cli.suites.suite_files import Suite
 
+COLUMNS = ("benchmark", "dataset", "split", "model", "examples", "time", "status")
 NO_MODEL = "-"
 
 
 def render_plan(suite: Suite, items: Sequence[Item]) -> str:
-    """The whole plan: a line for each benchmark and model, the reasons and the time below."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=suite.title or suite.name, title_justify="left")
-    for column in ("benchmark", "dataset", "split", "model", "examples", "time", "status"):
+    """The whole plan: a line for each benchmark and model, the reasons and the time below.
+
+    What would be the same in every line, as one model is, or is empty, has no column: names shall have room.
+    """
+    models = {item.candidate.text for item in items if item.candidate}
+    head = [suite.title or suite.name, *([f"model: {next(iter(models))}"] if len(models) == 1 else []), ""]
+    rows = [
+        {
+            "benchmark": item.benchmark.task,
+            "dataset": item.benchmark.dataset.name,
+            "split": item.survey.split if item.survey else item.benchmark.values["split"] or "",
+            "model": (item.candidate.text if item.candidate else NO_MODEL) if len(models) > 1 else "",
+            "examples": f"{item.survey.examples:,}" if item.survey else "",
+            "time": f"~ {in_words(item.seconds)}" if item.status is Status.todo else "",
+            "status": item.status.value,
+        }
+        for item in items
+    ]
+    columns = [name for name in COLUMNS if any(row[name] for row in rows)]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
         right = column in ("examples", "time")
-        table.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
-    for item in items:
-        survey, values = item.survey, item.benchmark.values
-        table.add_row(
-            item.benchmark.task,
-            item.benchmark.dataset.name,
-            survey.split if survey else values["split"] or "",
-            item.candidate.text if item.candidate else NO_MODEL,
-            f"{survey.examples:,}" if survey else "",
-            f"~ {in_words(item.seconds)}" if item.status is Status.todo else "",
-            item.status.value,
+        table.add_column(
+            column, justify="right" if right else "left", no_wrap=right or column == "benchmark", overflow="fold"
         )
-    return printed(table) + "".join(f"{line}\n" for line in [*_reasons(items), "", summary(items)])
+    for row in rows:
+        table.add_row(*(row[column] for column in columns))
+    below = ["", *_reasons(items), "", summary(items)]
+    return "".join(f"{line}\n" for line in head) + printed(table) + "".join(f"{line}\n" for line in below)
 
 
 def summary(items: Sequence[Item]) -> str:

@@ -178,10 +178,13 @@ def test_a_plan_loads_nothing_and_says_what_is_kept(
     out = capsys.readouterr().out
     assert out.count("to do") == 7
     assert "6 to do, 0 kept; an estimate of the time: " in out
+    line = next(line.split() for line in out.splitlines() if line.lstrip().startswith("zeroshot"))
+    assert line[:5] == ["zeroshot", "digits", "test", str(models["writer"]), "12"]
     assert run(*whole.words, "--dry-run", "--only", "zeroshot") == 0
     out = capsys.readouterr().out
     line = next(line.split() for line in out.splitlines() if line.lstrip().startswith("zeroshot"))
-    assert line == ["zeroshot", "digits", "test", str(models["writer"]), "12", "kept"]
+    assert line == ["zeroshot", "digits", "test", "12", "kept"]
+    assert f"model: {models['writer']}" in out.splitlines()
 
 
 def test_rows_that_were_deleted_are_not_finished(models: dict[str, Path], two: Path, tmp_path: Path) -> None:
