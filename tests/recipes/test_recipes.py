@@ -257,9 +257,8 @@ def test_what_show_prints_is_a_recipe_of_the_defaults(
 ) -> None:
     assert run("pretrain", "--recipe", "show") == 0
     shown = capsys.readouterr().out
-    assert shown.startswith(
-        "# The defaults of coca pretrain. Others: show:NAME of paper, paper-high-resolution, small."
-    )
+    others = "paper, paper-high-resolution, small, small-high-resolution"
+    assert shown.startswith(f"# The defaults of coca pretrain. Others: show:NAME of {others}.")
     values = tomllib.loads(shown)
     assert (values["batch-size"], values["optimizer"], values["learning-rate"]) == (64, "adafactor", 8e-4)
     assert "data" not in values
