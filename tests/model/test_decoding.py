@@ -122,11 +122,13 @@ def test_pictures_that_are_done_leave_the_batch() -> None:
             sizes.append(len(tokens))
             return super().extend(tokens, parents)
 
-    found = write_captions(model, image_tokens(model, 12), FEW, Decoding(beams=2), build=Counting)
+    pictures = image_tokens(model, 12)
+    found = write_captions(model, pictures, FEW, Decoding(beams=2), build=Counting)
     lengths = [len(captions[0].tokens) for captions in found]
     assert min(lengths) < max(lengths)
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1]
+    assert tokens_of(found) == tokens_of(write_captions(model, pictures, FEW, Decoding(beams=2), build=Uncached))
 
 
 def test_no_pictures_have_no_captions() -> None:

@@ -91,10 +91,17 @@ def test_a_run_of_two_processes_goes_on_with_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", [("--parallel", "ddp", "--accumulate", 2), ("--parallel", "fsdp")])
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "muon"])
-def test_four_processes_have_the_course_of_one(tmp_path: Path, way: tuple[object, ...], optimizer: str) -> None:
-    more = ("--optimizer", optimizer, "--ema", 0.9, "--freeze", "text.positions")
+@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 2e-4), ("adafactor", 8e-4), ("muon", 8e-4)])
+def test_four_processes_have_the_course_of_one(
+    tmp_path: Path, way: tuple[object, ...], optimizer: str, rate: float
+) -> None:
+    """AdamW divides a gradient by its own size, so that the rounding of a tiny one moves a weight by a whole step; at
+    8e-4, without a warm-up, eight steps make 5e-5 of the loss of that, at 4e-4 and below 2e-6.
+    """
+    more = ("--optimizer", optimizer, "--learning-rate", rate, "--ema", 0.9, "--freeze", "text.positions")
     run_whole(words(tmp_path / "alone", *more))
     run_whole(words(tmp_path / "shared", *more, *way), processes=4)
+    alone = losses(tmp_path / "alone")
+    assert alone[8] < alone[1] - 0.3
     allowed = 2e-3 if optimizer == "muon" else 1e-5  # muon turns its matrices in bf16
-    assert losses(tmp_path / "shared") == pytest.approx(losses(tmp_path / "alone"), abs=allowed)
+    assert losses(tmp_path / "shared") == pytest.approx(alone, abs=allowed)
