@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from coca_cli.model.decoding_terms import Caption, Decoding, GrowingTexts, Words
-from coca_cli.model.logits import forbid, penalise_repetition
+from coca_cli.model.logits import best, forbid, penalise_repetition
 
 
 class Rules(NamedTuple):
@@ -154,12 +154,12 @@ def _best_offers(
     if rules.log_probabilities:
         logits = logits.log_softmax(dim=-1)
     logits = forbid(logits, words.banned if end else (*words.banned, words.eos_id))
-    wanted, vocabulary = 2 * decoding.beams, logits.shape[-1]
-    values, tokens = logits.topk(min(wanted, vocabulary), dim=-1)  # (B, K, n)
+    wanted = 2 * decoding.beams
+    values, tokens = best(logits, wanted)  # (B, K, n)
     totals = (values + sums[..., None]).flatten(1)
-    best, places = totals.topk(min(wanted, totals.shape[1]), dim=1)
+    sums, places = totals.topk(min(wanted, totals.shape[1]), dim=1)
     parents = places // values.shape[-1]
-    return _Offers(best, parents, tokens.flatten(1).gather(1, places))
+    return _Offers(sums, parents, tokens.flatten(1).gather(1, places))
 
 
 def _choose_beams(offers: _Offers, eos_id: int, beams: int) -> _Offers:

@@ -7,6 +7,7 @@ written, and each text knows the places of its own past: when beams are reordere
 
 from __future__ import annotations
 
+import itertools
 from typing import cast
 
 import torch
@@ -14,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coca_cli.model.coca import CoCa
-from coca_cli.model.layers import Attention, Block
+from coca_cli.model.kept_attention import Bags, Kept
+from coca_cli.model.layers import Block
 from coca_cli.model.recomputed import norm_linear
 from coca_cli.model.text import MultimodalLayer
 
@@ -29,18 +31,19 @@ class DecodingCache:
         length: Positions of a text at most, the beginning included.
     """
 
+    @torch.no_grad()
     def __init__(self, model: CoCa, image_tokens: Tensor, texts: int, length: int) -> None:
         self.model, self.texts = model, texts
         self.legacy_mask = model.config.text.cls_mask == "legacy"
-        self.layers = [cast(MultimodalLayer, layer) for layer in model.decoder.layers]
-        self.pictures = [_looked_at(layer.cross, image_tokens) for layer in self.layers]
-        unimodal = [cast(Block, block) for block in model.text.blocks]
-        self.length = length
-        self.slots = 0  # places that are written
+        batch, device, room, bags = len(image_tokens), image_tokens.device, length * texts, Bags()
+        image_tokens = image_tokens.contiguous()
+        layers = [cast(MultimodalLayer, layer) for layer in model.decoder.layers]
+        self.unimodal = [_looking_back(cast(Block, block), image_tokens, room, bags) for block in model.text.blocks]
+        self.multimodal = [
+            (_looking_back(layer.own, image_tokens, room, bags), _looking_at(layer.cross, image_tokens, bags))
+            for layer in layers
+        ]
         self.position = 0  # of the next token in its text
-        batch, device = len(image_tokens), image_tokens.device
-        self.past = [_Past(block, batch, device, image_tokens.dtype) for block in unimodal]
-        self.own_past = [_Past(layer.own, batch, device, image_tokens.dtype) for layer in self.layers]
         self.own = torch.zeros(batch, texts, 0, dtype=torch.bool, device=device)  # (B, K, S) places of each text's past
         self.visible = torch.zeros(batch, 0, dtype=torch.bool, device=device)  # (B, S) what unimodal layers may see
         self.last = torch.zeros(batch, texts, dtype=torch.long, device=device)  # the newest token of each text
@@ -60,7 +63,7 @@ class DecodingCache:
             seen = F.pad(seen[:-1], (1, 0), value=True)
         seen[0] = True
         causal = torch.ones(size, size, dtype=torch.bool, device=prompt.device).tril()
-        places = causal.expand(batch, 1, size, size)
+        places = causal.expand(batch, size, size)
         logits = self._advance(prompt.expand(batch, -1), places, places & seen)[:, -1]
         self.own = torch.ones(batch, self.texts, size, dtype=torch.bool, device=prompt.device)
         self.visible = seen.expand(batch, -1)
@@ -85,8 +88,7 @@ class DecodingCache:
         self.own = torch.cat([own, itself], dim=2)
         self.visible = torch.cat([self.visible, seen], dim=1)
         self.last = tokens
-        places = self.own[:, None]
-        return self._advance(tokens, places, places & self.visible[:, None, None])
+        return self._advance(tokens, self.own, self.own & self.visible[:, None])
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these pictures alone.
@@ -94,26 +96,23 @@ class DecodingCache:
         Args:
             rows: (b,) their places in the batch.
         """
-        self.pictures = [(k[rows], v[rows]) for k, v in self.pictures]
-        for past in (*self.past, *self.own_past):
-            past.keep(rows)
+        for look in (*self.unimodal, *itertools.chain.from_iterable(self.multimodal)):
+            look.kept.keep(rows)
         self.own, self.visible, self.last = self.own[rows], self.visible[rows], self.last[rows]
 
+    @torch.no_grad()
     def _advance(self, tokens: Tensor, places: Tensor, visible: Tensor) -> Tensor:
-        """Ids (B, R) into the next R places, with the places they look at, (B, 1, R, S) -> logits (B, R, V)."""
+        """Ids (B, R) into the next R places, with the places they look at, (B, R, S) -> logits (B, R, V)."""
         text, decoder, rows = self.model.text, self.model.decoder, tokens.shape[1]
-        growing = self.slots > 0  # R texts by one position each; at the beginning one text by R positions
+        growing = self.position > 0  # R texts by one position each; at the beginning one text by R positions
         first = self.position
         positions = text.positions[first : first + 1] if growing else text.positions[:rows]
-        room = self.slots + rows + (0 if growing else (self.length - rows) * self.texts)
         x = text.embedding(tokens) + positions
         visible, places = (_additive(mask, x.dtype) for mask in (visible, places))  # once, not in every layer
-        for block, past in zip(text.blocks, self.past, strict=True):
-            x = past.extend(cast(Block, block), x, visible, self.slots, room)
-        for layer, past, (k, v) in zip(self.layers, self.own_past, self.pictures, strict=True):
-            x = past.extend(layer.own, x, places, self.slots, room)
-            x = _look_at_picture(layer.cross, x, k, v)
-        self.slots += rows
+        for back in self.unimodal:
+            x = back.extend(x, visible)
+        for back, picture in self.multimodal:
+            x = picture.look(back.extend(x, places))
         self.position += 1 if growing else rows
         if not growing:
             x = x[:, -1:]  # nothing is asked of the beginning's other positions
@@ -121,44 +120,43 @@ class DecodingCache:
         return logits
 
 
-class _Past:
-    """Keys and values of one self-attention, written in their places."""
-
-    def __init__(self, block: Block, batch: int, device: torch.device, dtype: torch.dtype) -> None:
-        self.heads, self.width = block.attention.heads, block.attention.out.in_features
-        self.held = torch.empty(2, batch, self.heads, 0, self.width // self.heads, device=device, dtype=dtype)
-
-    def keep(self, rows: Tensor) -> None:
-        self.held = self.held[:, rows]
-
-    def extend(self, block: Block, x: Tensor, mask: Tensor, start: int, room: int) -> Tensor:
-        """The block on the next R places, (B, R, W) -> (B, R, W); additive mask (B, 1, R, S) with S = start + R."""
-        attention, end = block.attention, start + x.shape[1]
-        q, k, v = (attention.split_heads(p) for p in norm_linear(x, block.norm1, attention.qkv).chunk(3, dim=-1))
-        if self.held.shape[3] < end:
-            more = self.held.new_empty(*self.held.shape[:3], max(room, end), self.held.shape[4])
-            more[:, :, :, :start] = self.held[:, :, :, :start]
-            self.held = more
-        self.held[0, :, :, start:end], self.held[1, :, :, start:end] = k, v
-        keys, values = self.held[:, :, :, :end]
-        x = x + attention.attend_few(q, keys, values, mask)
-        return x + block.mlp(x, block.norm2) if block.mlp is not None else x
-
-
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """What attention adds to its scores: 0 where the mask is True, else -inf."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
-def _looked_at(block: Block, image_tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values of the image tokens, (B, H, Q, W / H), in one piece: products would copy them at each step."""
+class _Look:
+    """A block of the decoder and what it looks at; its parts at hand, since modules are slow to name them."""
+
+    def __init__(self, block: Block, kept: Kept) -> None:
+        attention = block.attention
+        self.kept, self.split_heads = kept, attention.split_heads
+        self.norm, self.into, self.out = block.norm1, attention.q if attention.cross else attention.qkv, attention.out
+        self.norm2, self.mlp = block.norm2, block.mlp
+
+    def extend(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The next R places, (B, R, W) -> (B, R, W); additive mask (B, R, S) with S places then."""
+        q, k, v = norm_linear(x, self.norm, self.into).chunk(3, dim=-1)
+        self.kept.append(self.split_heads(k), self.split_heads(v))
+        return self._go_on(x, self.kept.mix(q, mask))
+
+    def look(self, x: Tensor) -> Tensor:
+        """The texts of each picture at the picture, (B, R, W) -> (B, R, W)."""
+        return self._go_on(x, self.kept.mix(norm_linear(x, self.norm, self.into)))
+
+    def _go_on(self, x: Tensor, mixed: Tensor) -> Tensor:
+        x = x + self.out(mixed)
+        return x + self.mlp(x, self.norm2) if self.mlp is not None else x
+
+
+def _looking_at(block: Block, image_tokens: Tensor, bags: Bags) -> _Look:
+    """A block with keys and values of the image tokens."""
     keys, values = block.attention.keys_values(image_tokens, block.norm_context)
-    return keys.contiguous(), values.contiguous()
+    return _Look(block, Kept(keys, values, keys.shape[2], bags))
 
 
-def _look_at_picture(block: Block, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Cross-attention of the texts of each picture, (B, R, W), to the picture's keys and values (B, H, Q, W / H)."""
-    attention: Attention = block.attention
-    q = attention.split_heads(norm_linear(x, block.norm1, attention.q))
-    x = x + attention.attend_few(q, keys, values)
-    return x + block.mlp(x, block.norm2) if block.mlp is not None else x
+def _looking_back(block: Block, image_tokens: Tensor, room: int, bags: Bags) -> _Look:
+    """A block with places for `room` tokens."""
+    heads, width = block.attention.heads, block.attention.out.in_features
+    nothing = image_tokens.new_empty(len(image_tokens), heads, 0, width // heads)
+    return _Look(block, Kept(nothing, nothing, room, bags))

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+BLOCK = 64
+"""Tokens whose maximum is taken first."""
+
 
 def penalise_repetition(logits: Tensor, prompt: Tensor, written: Tensor, penalty: float) -> Tensor:
     """Make tokens that a text has already less probable.
@@ -31,6 +34,22 @@ def forbid(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     if tokens:
         logits[..., list(tokens)] = -torch.inf
     return logits
+
+
+def best(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest logits, best first, and their tokens, (..., min(count, V)) each.
+
+    A block with one of the largest has one of the largest maxima; on the CPU those are found several times faster.
+    """
+    vocabulary = logits.shape[-1]
+    blocks = vocabulary // BLOCK
+    if logits.device.type != "cpu" or vocabulary % BLOCK or blocks <= count:
+        values, tokens = logits.topk(min(count, vocabulary), dim=-1)
+        return values, tokens
+    parts = logits.view(*logits.shape[:-1], blocks, BLOCK)
+    chosen = parts.amax(dim=-1).topk(count, dim=-1).indices  # (..., count) blocks
+    values, places = parts.take_along_dim(chosen[..., None], dim=-2).flatten(-2).topk(count, dim=-1)
+    return values, chosen.gather(-1, places // BLOCK) * BLOCK + places % BLOCK
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coca_cli.model.products import product
+
 
 class PatchStem(nn.Conv2d):
     """One linear map of each patch, as in the ViT.
@@ -32,7 +34,8 @@ class PatchStem(nn.Conv2d):
         size, (rows, columns) = self.kernel_size[0], (side // self.kernel_size[0] for side in images.shape[2:])
         inside = images[:, :, : rows * size, : columns * size]
         tiles = inside.reshape(-1, 3, rows, size, columns, size).permute(0, 2, 4, 1, 3, 5)
-        return F.linear(tiles.reshape(len(images), rows * columns, -1), self.weight.flatten(1), self.bias)
+        linear = F.linear if torch.is_grad_enabled() or torch.is_autocast_enabled(images.device.type) else product
+        return linear(tiles.reshape(len(images), rows * columns, -1), self.weight.flatten(1), self.bias)
 
 
 class ConvolutionalStem(nn.Module):

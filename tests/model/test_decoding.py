@@ -26,7 +26,7 @@ SEARCHES = {
     "three beams, all shown": Decoding(beams=3, n_best=3),
     "six beams by length": Decoding(beams=6, n_best=2, length_penalty=1.0, min_length=3, repetition_penalty=1.3),
     "greedy": Decoding(method=DecodingMethod.greedy),
-    "top p": Decoding(method=DecodingMethod.sample, n_best=3, top_p=0.9),
+    "top p": Decoding(method=DecodingMethod.sample, n_best=3, top_p=0.9, seed=1),
     "top k": Decoding(method=DecodingMethod.sample, n_best=2, top_k=5, temperature=0.7),
     "open_clip": Decoding(method=DecodingMethod.open_clip),
 }

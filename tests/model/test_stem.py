@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from coca_cli.model import stem as stem_module
 from coca_cli.model.coca import CoCa
+from coca_cli.model.products import LARGE, product
 from coca_cli.model.stem import ConvolutionalStem, PatchStem, build_stem
 from tests.model.small_models import small_config
 
@@ -16,6 +18,28 @@ def test_the_patches_are_a_convolution(size: tuple[int, int], bias: bool) -> Non
     stem, images = PatchStem(8, 12, bias=bias), torch.randn(2, 3, *size)
     expected = F.conv2d(images, stem.weight, stem.bias, stride=8).flatten(2).transpose(1, 2)
     torch.testing.assert_close(stem(images), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_without_a_gradient_large_products_are_those_that_are_quicker(
+    autocast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recorded(*arguments: torch.Tensor) -> torch.Tensor:
+        asked.append(arguments)
+        return product(*arguments)
+
+    asked: list[tuple[torch.Tensor, ...]] = []
+    monkeypatch.setattr(stem_module, "product", recorded)
+    torch.manual_seed(0)
+    stem, images = PatchStem(16, 768, bias=True), torch.randn(1, 3, 224, 224)
+    assert images.numel() * 768 >= LARGE
+    with torch.autocast("cpu", enabled=autocast):
+        expected = stem(images)
+        with torch.no_grad():
+            found = stem(images)
+    assert len(asked) == (0 if autocast else 1)
+    assert found.dtype == (torch.bfloat16 if autocast else torch.float32)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_convolutions_end_on_the_grid_of_the_patches() -> None:
