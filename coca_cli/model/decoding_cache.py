@@ -145,8 +145,8 @@ class _Look:
         return self._go_on(x, self.kept.mix(norm_linear(x, self.norm, self.into)))
 
     def _go_on(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = x + self.out(mixed)
-        return x + self.mlp(x, self.norm2) if self.mlp is not None else x
+        x = self.out(mixed).add_(x)
+        return self.mlp(x, self.norm2).add_(x) if self.mlp is not None else x
 
 
 def _looking_at(block: Block, image_tokens: Tensor, bags: Bags) -> _Look:
