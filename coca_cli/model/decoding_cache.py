@@ -152,6 +152,7 @@ class _Look:
 def _looking_at(block: Block, image_tokens: Tensor, bags: Bags) -> _Look:
     """A block with keys and values of the image tokens."""
     keys, values = block.attention.keys_values(image_tokens, block.norm_context)
+    keys = keys.contiguous()  # quicker to turn than rows that lie pages apart
     return _Look(block, Kept(keys, values, keys.shape[2], bags))
 
 
