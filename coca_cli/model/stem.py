@@ -34,7 +34,8 @@ class PatchStem(nn.Conv2d):
         size, (rows, columns) = self.kernel_size[0], (side // self.kernel_size[0] for side in images.shape[2:])
         inside = images[:, :, : rows * size, : columns * size]
         tiles = inside.reshape(-1, 3, rows, size, columns, size).permute(0, 2, 4, 1, 3, 5)
-        linear = F.linear if torch.is_grad_enabled() or torch.is_autocast_enabled(images.device.type) else product
+        plain = images.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+        linear = F.linear if plain else product
         return linear(tiles.reshape(len(images), rows * columns, -1), self.weight.flatten(1), self.bias)
 
 

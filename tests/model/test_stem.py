@@ -42,6 +42,11 @@ def test_without_a_gradient_large_products_are_those_that_are_quicker(
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_imagined_pictures_pass_the_stem() -> None:
+    with torch.no_grad(), torch.device("meta"):
+        assert PatchStem(8, 12, bias=True)(torch.empty(2, 3, 24, 24)).shape == (2, 9, 12)
+
+
 def test_convolutions_end_on_the_grid_of_the_patches() -> None:
     stem = build_stem("convolutions", 8, 32, bias=True)
     assert isinstance(stem, ConvolutionalStem)
