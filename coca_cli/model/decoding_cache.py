@@ -8,16 +8,18 @@ written, and each text knows the places of its own past: when beams are reordere
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from coca_cli.model.coca import CoCa
 from coca_cli.model.kept_attention import Bags, Kept
-from coca_cli.model.layers import Block
-from coca_cli.model.recomputed import norm_linear
+from coca_cli.model.layers import MLP, Block
+from coca_cli.model.packed_linear import PackedLinear
 from coca_cli.model.text import MultimodalLayer
 
 
@@ -107,13 +109,14 @@ class DecodingCache:
         growing = self.position > 0  # R texts by one position each; at the beginning one text by R positions
         first = self.position
         positions = text.positions[first : first + 1] if growing else text.positions[:rows]
-        x = text.embedding(tokens) + positions
+        x = (text.embedding(tokens) + positions).flatten(0, 1)  # (B * R, W), as products take it
         visible, places = (_additive(mask, x.dtype) for mask in (visible, places))  # once, not in every layer
         for back in self.unimodal:
             x = back.extend(x, visible)
         for back, picture in self.multimodal:
-            x = picture.look(back.extend(x, places))
+            x = picture.look(back.extend(x, places), rows)
         self.position += 1 if growing else rows
+        x = x.view(len(tokens), rows, -1)
         if not growing:
             x = x[:, -1:]  # nothing is asked of the beginning's other positions
         logits: Tensor = decoder.to_vocab(decoder.norm(x)).float()
@@ -121,43 +124,66 @@ class DecodingCache:
 
 
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """What attention adds to its scores: 0 where the mask is True, else -inf."""
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+    """(B, R, S) -> (B, R, 1, S), what attention adds to the scores of all heads: 0 where the mask is True, else -inf."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)[:, :, None]
 
 
 class _Look:
-    """A block of the decoder and what it looks at; its parts at hand, since modules are slow to name them."""
+    """A block of the decoder and what it looks at.
+
+    Its parts are at hand, their `forward` alone: to name a module and to call it takes a sixth of a small model's step.
+    """
 
     def __init__(self, block: Block, kept: Kept) -> None:
         attention = block.attention
-        self.kept, self.split_heads = kept, attention.split_heads
-        self.norm, self.into, self.out = block.norm1, attention.q if attention.cross else attention.qkv, attention.out
-        self.norm2, self.mlp = block.norm2, block.mlp
+        self.kept, self.heads = kept, attention.heads
+        self.norm = _norm(block.norm1)
+        self.into = (attention.q if attention.cross else attention.qkv).forward
+        self.out = attention.out.forward
+        self.mlp = None if block.mlp is None else (_norm(block.norm2), *_linears(block.mlp))
 
     def extend(self, x: Tensor, mask: Tensor) -> Tensor:
-        """The next R places, (B, R, W) -> (B, R, W); additive mask (B, R, S) with S places then."""
-        q, k, v = norm_linear(x, self.norm, self.into).chunk(3, dim=-1)
-        self.kept.append(self.split_heads(k), self.split_heads(v))
+        """The next R places, (B * R, W) -> (B * R, W); additive mask (B, R, 1, S) with S places then."""
+        q, k, v = self.into(self.norm(x)).view(*mask.shape[:2], 3, self.heads, -1).unbind(2)
+        self.kept.append(k, v)
         return self._go_on(x, self.kept.mix(q, mask))
 
-    def look(self, x: Tensor) -> Tensor:
-        """The texts of each picture at the picture, (B, R, W) -> (B, R, W)."""
-        return self._go_on(x, self.kept.mix(norm_linear(x, self.norm, self.into)))
+    def look(self, x: Tensor, texts: int) -> Tensor:
+        """The texts of each picture at the picture, (B * R, W) -> (B * R, W) with R texts each."""
+        q = self.into(self.norm(x))
+        return self._go_on(x, self.kept.mix(q.view(-1, texts, self.heads, q.shape[1] // self.heads)))
 
     def _go_on(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = self.out(mixed).add_(x)
-        return self.mlp(x, self.norm2).add_(x) if self.mlp is not None else x
+        x = self.out(mixed.reshape(x.shape)).add_(x)
+        if self.mlp is None:
+            return x
+        norm, widen, narrow = self.mlp
+        return narrow(widen(norm(x))).add_(x)
+
+
+def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
+    assert isinstance(norm, nn.LayerNorm)
+    shape, weight, bias, eps = norm.normalized_shape, norm.weight, norm.bias, norm.eps
+    return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
+
+
+def _linears(mlp: MLP) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """The first linear layer with the GELU, and the second."""
+    into, _, back = mlp
+    if isinstance(into, PackedLinear):
+        return partial(into.forward, activation="gelu"), back.forward
+    return lambda x: F.gelu(into(x)), back.forward
 
 
 def _looking_at(block: Block, image_tokens: Tensor, bags: Bags) -> _Look:
     """A block with keys and values of the image tokens."""
     keys, values = block.attention.keys_values(image_tokens, block.norm_context)
     keys = keys.contiguous()  # quicker to turn than rows that lie pages apart
-    return _Look(block, Kept(keys, values, keys.shape[2], bags))
+    return _Look(block, Kept(keys.transpose(1, 2), values.transpose(1, 2), keys.shape[2], bags))
 
 
 def _looking_back(block: Block, image_tokens: Tensor, room: int, bags: Bags) -> _Look:
     """A block with places for `room` tokens."""
     heads, width = block.attention.heads, block.attention.out.in_features
-    nothing = image_tokens.new_empty(len(image_tokens), heads, 0, width // heads)
+    nothing = image_tokens.new_empty(len(image_tokens), 0, heads, width // heads)
     return _Look(block, Kept(nothing, nothing, room, bags))

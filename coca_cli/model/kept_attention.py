@@ -40,7 +40,7 @@ class Bags:
         batch, heads, rows, width = tables.shape
         numbers, starts = self.of(batch, weights.shape[1], heads, weights.shape[3], rows)
         weights, table = weights.reshape(-1), tables.view(-1, width)
-        out = F.embedding_bag(numbers, table, starts, mode="sum", per_sample_weights=weights)
+        out: Tensor = torch.embedding_bag(table, numbers, starts, per_sample_weights=weights)[0]
         return out.view(batch, -1, heads, width)
 
 
@@ -55,8 +55,8 @@ class Kept:
     """Keys and values of B sequences in one attention, and room for more.
 
     Args:
-        keys: (B, H, T, C) of the first T places; T may be 0.
-        values: (B, H, T, C).
+        keys: (B, T, H, C) of the first T places; T may be 0.
+        values: (B, T, H, C).
         limit: Places at most.
         bags: Shared by the layers of a model.
     """
@@ -64,22 +64,22 @@ class Kept:
     def __init__(self, keys: Tensor, values: Tensor, limit: int, bags: Bags) -> None:
         self.as_bags = keys.device.type == "cpu" and platform.machine() in PROCESSORS
         self.limit, self.bags, self.places = limit, bags, 0
-        nothing = keys[:, :, :0]
+        nothing = keys[:, :0].transpose(1, 2)
         self.keys, self.values = (nothing.mT if self.as_bags else nothing), nothing
         self.append(keys, values)
 
     def append(self, keys: Tensor, values: Tensor) -> None:
-        """Keys and values of the next R places, (B, H, R, C) each."""
-        start, self.places = self.places, self.places + keys.shape[2]
+        """Keys and values of the next R places, (B, R, H, C) each."""
+        start, self.places = self.places, self.places + keys.shape[1]
         if self.places > self.values.shape[2]:
             room = min(self.limit, max(LEAST_ROOM, self.places, 2 * start))
             self.keys = _with_room(self.keys, -1 if self.as_bags else -2, room)
             self.values = _with_room(self.values, -2, room)
         if self.as_bags:
-            torch.mul(keys.mT, keys.shape[-1] ** -0.5, out=self.keys[..., start : self.places])
+            torch.mul(keys.permute(0, 2, 3, 1), keys.shape[-1] ** -0.5, out=self.keys[..., start : self.places])
         else:
-            self.keys[:, :, start : self.places] = keys
-        self.values[:, :, start : self.places] = values
+            self.keys[:, :, start : self.places] = keys.transpose(1, 2)
+        self.values[:, :, start : self.places] = values.transpose(1, 2)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these sequences alone, by their places in the batch, (b,)."""
@@ -89,22 +89,20 @@ class Kept:
         """Scaled dot-product attention to all S places.
 
         Args:
-            q: (B, R, H * C).
-            mask: What is added to the scores, (B, R, S).
+            q: (B, R, H, C).
+            mask: What is added to the scores of every head, (B, R, 1, S).
 
         Returns:
-            (B, R, H * C).
+            (B, R, H, C).
         """
-        batch, heads, _, width = self.values.shape
-        q = q.view(batch, -1, heads, width)
         if not self.as_bags:
             keys, values = self.keys[:, :, : self.places], self.values[:, :, : self.places]
-            seen = None if mask is None else mask[:, None]
-            return F.scaled_dot_product_attention(q.transpose(1, 2), keys, values, seen).transpose(1, 2).flatten(2)
+            seen = None if mask is None else mask.transpose(1, 2)
+            return F.scaled_dot_product_attention(q.transpose(1, 2), keys, values, seen).transpose(1, 2)
         scores = self.bags.sums(self.keys, q)[..., : self.places]
         if mask is not None:
-            scores = scores + mask[:, :, None]
-        return self.bags.sums(self.values, scores.softmax(dim=-1)).flatten(2)
+            scores = scores + mask
+        return self.bags.sums(self.values, scores.softmax(dim=-1))
 
 
 def _with_room(held: Tensor, dim: int, room: int) -> Tensor:
