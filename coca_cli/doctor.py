@@ -154,7 +154,8 @@ def examine_device() -> Iterator[Finding]:
         yield Finding("ok", "GPU", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB")
     if device.type == "cpu":
         yield Finding("note", "GPU", "none: models run on the processor")
-    yield Finding("ok", "precision", f"--device auto is {device.type}, --precision auto is {precision}")
+    slow = " (bf16 wants a processor with AVX512_BF16)" if (device.type, precision) == ("cpu", "fp32") else ""
+    yield Finding("ok", "precision", f"--device auto is {device.type}, --precision auto is {precision}{slow}")
 
 
 def _memory() -> str:

@@ -124,7 +124,7 @@ class DecodingCache:
 
 
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B, R, S) -> (B, R, 1, S), what attention adds to the scores of all heads: 0 where the mask is True, else -inf."""
+    """(B, R, S) -> (B, R, 1, S), what is added to the scores of all heads: 0 where the mask is True, else -inf."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)[:, :, None]
 
 

@@ -42,6 +42,30 @@ def test_it_gives_what_a_linear_layer_gives(
         torch.testing.assert_close(packed(linear)(x, "gelu"), F.gelu(linear(x)), atol=allowed, rtol=0)
 
 
+@FORMATS
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_the_gelu_is_the_same_by_whichever_library(
+    dtype: torch.dtype, allowed: float, capability: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(96, 80).to(dtype)
+    x = torch.randn(7, 96).to(dtype)
+    calls: list[str] = []
+    product = packed_linear.onednn_linear
+
+    def told(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, activation: str = "none") -> torch.Tensor:
+        calls.append(activation)
+        return product(x, weight, bias, activation)
+
+    layer = packed(linear)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(packed_linear, "onednn_linear", told)
+    monkeypatch.setattr(packed_linear, "_fuses_gelu", packed_linear._fuses_gelu.__wrapped__)  # not what it kept
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x, "gelu"), F.gelu(linear(x)), atol=allowed, rtol=0)
+        assert calls == ["none" if (capability, dtype) == ("AVX2", torch.float32) else "gelu"]
+
+
 def test_it_takes_parts_of_larger_tensors() -> None:
     torch.manual_seed(0)
     linear = nn.Linear(32, 16)
