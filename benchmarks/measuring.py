@@ -21,6 +21,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from coca_cli.model.placement import choose_precision
+
 VERSIONS = ("torch", "torchvision", "numpy", "open_clip_torch", "clip-benchmark", "timm", "decord2", "pillow")
 
 
@@ -178,11 +182,22 @@ def machine() -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d"),
         "cpu": _cpu_name(),
+        "instructions": _instructions(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory": _memory(),
         "python": platform.python_version(),
         "versions": {name: found for name in VERSIONS if (found := _version(name))},
     }
+
+
+def has_bf16() -> bool:
+    """Whether the processor has products of bf16, and `--precision auto` takes them."""
+    return choose_precision("auto", torch.device("cpu")) == "bf16"
+
+
+def _instructions() -> str:
+    """The processor's, as far as products of matrices go."""
+    return f"{torch.backends.cpu.get_cpu_capability()} {'with' if has_bf16() else 'without'} bf16"
 
 
 def _version(name: str) -> str:

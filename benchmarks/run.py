@@ -3,7 +3,8 @@
     python benchmarks/run.py [--size smoke|regular] [--only NAME ...] [--data FOLDER] [--peers FOLDER]
 
 Each script runs in a process of its own, with nothing beside it. What it measured replaces its earlier figures in
-figures.json; the table of README.md is made of all that is there. At smoke size nothing is written: figures of small
+figures.json; the tables of README.md are made of all that is there, one of processors that multiply bf16 and one of
+those that do not: they differ too much to replace each other. At smoke size nothing is written: figures of small
 models say nothing.
 """
 
@@ -16,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from measuring import Row, figure
+from measuring import Row, figure, has_bf16
 
 HERE = Path(__file__).parent
 SCRIPTS = (
@@ -55,21 +56,30 @@ def run_script(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def write_table(found: dict[str, dict[str, Any]]) -> str:
-    """Markdown: the machines, then a row for each figure."""
+    """Markdown: the machines, then a row for each figure; processors without bf16 have a table of their own."""
+    elsewhere = {name: one for name, one in found.items() if name not in SCRIPTS}
+    first = _table({name: one for name, one in found.items() if name in SCRIPTS})
+    missing = [name for name in SCRIPTS if name not in found]
+    first += f"\nNo figures here yet: {', '.join(missing)}.\n" if missing else ""
+    return f"{first}\n{_table(elsewhere)}" if elsewhere else first
+
+
+def _table(found: dict[str, dict[str, Any]]) -> str:
     lines = []
     for machine in dict.fromkeys(json.dumps(one["machine"] | {"date": ""}) for one in found.values()):
         told = json.loads(machine)
         dates = sorted({o["machine"]["date"] for o in found.values() if o["machine"] | {"date": ""} == told})
         days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
         versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+        kind = f" ({told['instructions']})" if told.get("instructions") else ""
         gpu = f", {told['gpu']}" if told.get("gpu") else ""
         lines.append(
-            f"Measured {days} on {told['cores']} cores of an {told['cpu']} with {told['memory']}{gpu}; Python "
+            f"Measured {days} on {told['cores']} cores of an {told['cpu']}{kind} with {told['memory']}{gpu}; Python "
             f"{told['python']}, {versions}.\n"
         )
     lines += ["| what | against | measured | lowest and highest | aim | |", "| --- | --- | ---: | ---: | ---: | --- |"]
-    for name in SCRIPTS:
-        for fields in found.get(name, {}).get("rows", []):
+    for name in sorted(found, key=lambda name: SCRIPTS.index(name.split(",")[0])):
+        for fields in found[name]["rows"]:
             row = Row(**fields)
             aim = "" if row.target is None else f"{'≥' if row.at_least else '≤'} {figure(row.target)}"
             met = {None: "", True: "met", False: "**not met**"}[row.met]
@@ -84,8 +94,6 @@ def write_table(found: dict[str, dict[str, Any]]) -> str:
                 met,
             )
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    missing = [name for name in SCRIPTS if name not in found]
-    lines += [f"\nNo figures here yet: {', '.join(missing)}."] if missing else []
     return "\n".join(lines) + "\n"
 
 
@@ -108,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"\n== {name}", flush=True)
         measured = run_script(name, options)
         if options.size == "regular":
-            found[name] = measured
+            found[name if has_bf16() else f"{name}, without bf16"] = measured
             FIGURES.write_text(json.dumps(found, indent=1) + "\n")
             README.write_text(rewrite(README.read_text(), write_table(found)))
 

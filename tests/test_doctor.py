@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from coca_cli import doctor
 from coca_cli.doctor import Finding
+from coca_cli.model import placement
 from coca_cli.reports.findings import render_finding
 from tests.commands.running import run
 
@@ -65,6 +67,19 @@ def test_wheels_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_java_that_does_not_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "find_java", lambda _: "/no/such/java")
     assert "does not run (" in found("problem", "Java", doctor.examine_java())
+
+
+@pytest.mark.parametrize(
+    ("able", "told"),
+    [
+        (True, "--device auto is cpu, --precision auto is bf16"),
+        (False, "--device auto is cpu, --precision auto is fp32 (bf16 wants a processor with AVX512_BF16)"),
+    ],
+)
+def test_the_reason_for_fp32_is_told(able: bool, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "_runs_bf16_well", lambda _: able)
+    monkeypatch.setattr(doctor, "choose_device", lambda _: torch.device("cpu"))
+    assert found("ok", "precision", doctor.examine_device()) == told
 
 
 def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

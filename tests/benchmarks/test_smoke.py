@@ -89,6 +89,11 @@ def test_the_table_says_whether_an_aim_is_reached(monkeypatch: pytest.MonkeyPatc
         "| ≥ 2.00 | met |"
     )
     assert second.endswith("| 60.0 % | 60.0 to 60.0 | ≤ 50.0 | **not met** |")
+    other = {"rows": [asdict(rows[1])], "machine": machine | {"instructions": "AVX2 without bf16"}}
+    both = table.write_table(found | {"images, without bf16": other})
+    assert both.startswith(written)  # never among those of another kind of processor
+    assert "\n\nMeasured 2026-01-02 on 2 cores of an one (AVX2 without bf16) with 24 GiB; " in both
+    assert both.splitlines()[-1] == second
     page = f"# T\n{table.BEGIN}old\n{table.END}\nafter\n"
     assert table.rewrite(page, written) == f"# T\n{table.BEGIN}{written}{table.END}\nafter\n"
 
