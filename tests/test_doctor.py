@@ -77,7 +77,7 @@ def test_a_java_that_does_not_run_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_the_reason_for_fp32_is_told(able: bool, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "_runs_bf16_well", lambda _: able)
+    monkeypatch.setattr(placement, "runs_bf16_well", lambda _: able)
     monkeypatch.setattr(doctor, "choose_device", lambda _: torch.device("cpu"))
     assert found("ok", "precision", doctor.examine_device()) == told
 

@@ -93,7 +93,7 @@ def choose_precision(name: str, device: torch.device) -> str:
         CocaError: fp16 on a CPU, which computes it slowly and overflows.
     """
     if name == "auto":
-        return "bf16" if _runs_bf16_well(device) else "fp32"
+        return "bf16" if runs_bf16_well(device) else "fp32"
     if name == "fp16" and device.type == "cpu":
         raise CocaError("--precision fp16 is for GPUs; on the CPU use bf16 or fp32")
     return name
@@ -122,7 +122,8 @@ def place(loaded: Loaded, device: str, precision: str) -> Placed:
     )
 
 
-def _runs_bf16_well(device: torch.device) -> bool:
+def runs_bf16_well(device: torch.device) -> bool:
+    """Whether a device has products of bf16; without them they are put together from others, many times slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":

@@ -252,7 +252,7 @@ def run_classes(request: PretrainRequest, reporter: Reporter) -> Trained | None:
         places = class_places(prepared.mixture)
         settings = settings_of(request, prepared) | {"classes": [len(places), hash_texts(list(places))]}
         file = open_run_file(request, settings, checkpoint) if world.first else None
-        execution = new_execution(request, world, device, prepared.recipe.precision)
+        execution = new_execution(request, world, device, prepared.recipe.precision, reporter)
         course = ClassesCourse(request, prepared, places, execution)
         run = TrainingRun(course, request, execution, reporter, file)
         trained = run.finished(checkpoint) or run.train(checkpoint)

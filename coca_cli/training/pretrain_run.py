@@ -55,7 +55,7 @@ def run_pretrain(request: PretrainRequest, reporter: Reporter) -> Trained | None
         prepared = prepare(request, device, checkpoint)
         sets = _sets(request)
         file = open_run_file(request, settings_of(request, prepared), checkpoint) if world.first else None
-        execution = new_execution(request, world, device, prepared.recipe.precision)
+        execution = new_execution(request, world, device, prepared.recipe.precision, reporter)
         run = TrainingRun(
             PairCourse(request, prepared, sets, execution, reporter.notice), request, execution, reporter, file
         )

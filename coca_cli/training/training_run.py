@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coca_cli.errors import CocaError
 from coca_cli.media.batches import MAX_UNREADABLE, TOLD, Skipped
+from coca_cli.model.placement import runs_bf16_well
 from coca_cli.progress import Reporter
 from coca_cli.training.batches import Position, TrainingBatch
 from coca_cli.training.checkpoints import load_checkpoint, read_facts, save_checkpoint, whole_weights
@@ -92,14 +93,20 @@ class Course(Protocol):
         ...
 
 
-def new_execution(request: RunRequest, world: World, device: torch.device, precision: str) -> Execution:
+def new_execution(
+    request: RunRequest, world: World, device: torch.device, precision: str, reporter: Reporter
+) -> Execution:
     """How the steps of a run are computed, with the machine's speed measured."""
+    mixed = precision == "bf16"
+    slow = mixed and device.type == "cpu" and not runs_bf16_well(device)
+    if slow and world.first:
+        reporter.warn("this processor has no products of bf16: --precision fp32 is several times as fast")
     return Execution(
         device=device,
         world=world,
         parallel=request.parallel,
         accumulate=request.accumulate,
-        peak=measured_peak(device, mixed=precision == "bf16"),
+        peak=measured_peak(device, mixed=mixed and not slow),
     )
 
 

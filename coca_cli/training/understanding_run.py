@@ -87,7 +87,7 @@ def run_understanding(request: UnderstandingRequest, reporter: Reporter) -> Trai
         checkpoint = starting_point(request, world)
         prepared = prepare(request, device)
         file = open_run_file(request, settings_of(request, prepared), checkpoint) if world.first else None
-        execution = new_execution(request, world, device, prepared.schedule.precision)
+        execution = new_execution(request, world, device, prepared.schedule.precision, reporter)
         course = UnderstandingCourse(request, prepared, execution, reporter)
         run = TrainingRun(course, request, execution, reporter, file)
         trained = run.finished(checkpoint)
