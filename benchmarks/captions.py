@@ -155,11 +155,13 @@ def caption_rows(options: argparse.Namespace, runs: dict[str, list[dict[str, Any
     if options.peers:
         assert equal_captions(exact, tokens[THEIRS]) == count, "captions differ from open_clip's in fp32"
         peer = f"open_clip {open_clip.__version__}'s generate (fp32, transformers 4.49)"
-        share = f"{equal_captions(tokens.get('bf16', exact), exact)} of {count} captions are those of fp32"
+        rounded = (
+            f"{equal_captions(tokens['bf16'], exact)} of {count} captions are those of fp32" if "bf16" in runs else ""
+        )
         equal = f"all {count} captions are its, token by token"
         unlike = "another search: its captions are not open_clip's"
         for side, search, told, aim in (
-            ("bf16", "its search", share, 60),
+            ("bf16", "its search", rounded, 60),
             ("bf16 6-beams", "6 true beams", unlike, 30),
             ("fp32", "its search", equal, 25),
             ("fp32 6-beams", "6 true beams", unlike, None),

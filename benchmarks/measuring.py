@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from coca_cli.model.placement import choose_precision
+from coca_cli.model.placement import runs_bf16_well
 
 VERSIONS = ("torch", "torchvision", "numpy", "open_clip_torch", "clip-benchmark", "timm", "decord2", "pillow")
 
@@ -192,7 +192,7 @@ def machine() -> dict[str, Any]:
 
 def has_bf16() -> bool:
     """Whether the processor has products of bf16, and `--precision auto` takes them."""
-    return choose_precision("auto", torch.device("cpu")) == "bf16"
+    return runs_bf16_well(torch.device("cpu"))
 
 
 def _instructions() -> str:

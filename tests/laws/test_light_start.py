@@ -16,7 +16,7 @@ import pytest
 
 HEAVY = {"torch", "pandas", "torchvision", "open_clip", "timm", "sklearn"}
 SECONDS = 0.3
-RUNS = 30
+RUNS, FEW = 30, 5
 REFERENCE = "import asyncio, unittest.mock, http.server, xmlrpc.client, sqlite3, ctypes, decimal, email.mime.text"
 """Of Python's own library: how quick a machine is. Help takes 2.3 to 2.8 times as long."""
 FACTOR = 4.0
@@ -66,12 +66,12 @@ def test_the_law_can_be_broken(tmp_path: Path) -> None:
 def test_help_comes_quickly() -> None:
     run("--help")  # the first run may have to compile
     best = reference = float("inf")
-    for _ in range(RUNS):  # other programs can only make a run slower, so the quickest is the truest
+    for number in range(RUNS):  # other programs can only make a run slower, so the quickest is the truest
         best = min(best, seconds(lambda: run("--help")))
-        if best < SECONDS:
-            return
         reference = min(reference, seconds(lambda: python("-c", REFERENCE)))
-    assert best < FACTOR * reference, "neither at once nor for so slow a machine"
+        if best < SECONDS or (number >= FEW and best < FACTOR * reference):
+            return
+    raise AssertionError(f"help takes {best:.2f} s, Python's own library {reference:.2f} s")
 
 
 def test_a_slow_help_is_found() -> None:
