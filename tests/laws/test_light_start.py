@@ -70,8 +70,8 @@ def test_help_comes_quickly() -> None:
         best = min(best, seconds(lambda: run("--help")))
         reference = min(reference, seconds(lambda: python("-c", REFERENCE)))
         if best < SECONDS or (number >= FEW and best < FACTOR * reference):
-            return
-    raise AssertionError(f"help takes {best:.2f} s, Python's own library {reference:.2f} s")
+            break
+    assert best < max(SECONDS, FACTOR * reference)
 
 
 def test_a_slow_help_is_found() -> None:
